@@ -1,0 +1,20 @@
+"""Rheobase: train deep spiking networks over any number of time steps with the memory of one."""
+
+from rheobase import datasets, losses, models
+from rheobase.inference import run, step
+from rheobase.layers import (
+    Recurrent,
+    Scale,
+    SequenceBatchNorm1d,
+    SequenceBatchNorm2d,
+    TimeSharedDropout,
+    WSConv2d,
+    WSLinear,
+    heaviside_gain,
+)
+from rheobase.neurons import ALIF, IF, LI, LIF, PLIF, CubaLIF, Neuron
+from rheobase.rules import BPTT, TruncatedBPTT
+from rheobase.sequence import PerStep, constant
+from rheobase.surrogates import ATan, FastSigmoid, InverseQuadratic, Rectangle, Sigmoid, Surrogate, Triangle
+
+from rheobase.version import __version__

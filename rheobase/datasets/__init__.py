@@ -1,0 +1,104 @@
+"""Data sets by name, each in three parts that give time-first batches.
+
+Adding one: a function in a file of its own that returns `Data`, a line in `DATASETS`, a test.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+from rheobase.datasets.camera import Camera
+from rheobase.datasets.digits import digits
+from rheobase.datasets.layouts import Layout, Pixels, Rows, Static, Stored
+from rheobase.datasets.mnist import fashion_mnist, mnist
+from rheobase.datasets.saccade_order import saccade_order
+from rheobase.datasets.saccades import saccade_digits, saccade_fashion_mnist, saccade_mnist, saccades
+from rheobase.datasets.sequences import Batches, Data, Sequences
+from rheobase.datasets.sequential import (
+    pixel_digits,
+    pixel_fashion_mnist,
+    pixel_mnist,
+    pixel_sequential,
+    row_digits,
+    row_fashion_mnist,
+    row_mnist,
+    row_sequential,
+)
+from rheobase.datasets.splits import Split
+from rheobase.names import choose
+
+__all__ = [
+    "DATASETS",
+    "Batches",
+    "Camera",
+    "Data",
+    "Layout",
+    "Pixels",
+    "Rows",
+    "Sequences",
+    "Split",
+    "Static",
+    "Stored",
+    "descriptions",
+    "digits",
+    "fashion_mnist",
+    "load",
+    "mnist",
+    "options_of",
+    "pixel_sequential",
+    "row_sequential",
+    "saccade_order",
+    "saccades",
+]
+
+DATASETS: dict[str, Callable[..., Data]] = {
+    "digits": digits,
+    "mnist": mnist,
+    "fashion-mnist": fashion_mnist,
+    "row-digits": row_digits,
+    "row-mnist": row_mnist,
+    "row-fashion-mnist": row_fashion_mnist,
+    "pixel-digits": pixel_digits,
+    "pixel-mnist": pixel_mnist,
+    "pixel-fashion-mnist": pixel_fashion_mnist,
+    "saccade-digits": saccade_digits,
+    "saccade-mnist": saccade_mnist,
+    "saccade-fashion-mnist": saccade_fashion_mnist,
+    "saccade-order": saccade_order,
+}
+
+
+def load(name: str, **options: Any) -> Data:
+    """The data set called `name`.
+
+    options: parameters of its function, and the fields of `Split` (validation, seed, limit, evaluation_limit)
+        one by one, over the data set's own.
+
+    Raises ValueError for an unknown name or option, naming those there are.
+    """
+    build = choose("data set", name, DATASETS)
+    known = options_of(name)
+    for option in options:
+        choose(f"option of data set {name!r}:", option, known)
+    shares = {field.name for field in fields(Split)}
+    split = replace(
+        inspect.signature(build).parameters["split"].default,
+        **{option: value for option, value in options.items() if option in shares},
+    )
+    return build(split=split, **{option: value for option, value in options.items() if option not in shares})
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """The options that `load` takes for this data set, with their defaults."""
+    parameters = inspect.signature(choose("data set", name, DATASETS)).parameters
+    own: dict[str, Any] = {
+        option: parameter.default for option, parameter in parameters.items() if option != "split"
+    }
+    own.update(vars(parameters["split"].default))
+    return own
+
+
+def descriptions() -> dict[str, str]:
+    """Each data set's name and what it is, in one line."""
+    return {name: (inspect.getdoc(build) or "").split("\n")[0] for name, build in DATASETS.items()}

@@ -1,0 +1,170 @@
+"""One split of a data set in memory, its time-first batches, and the three splits together."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from rheobase.datasets.layouts import Layout
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Labelled samples in memory and how a batch of them becomes a time-first sequence.
+
+    samples: `[M, ...]`, any dtype, finite.
+    targets: `[M]`, int64, each in 0 .. classes - 1.
+    layout: makes `[T, N, ...]` of samples `[N, ...]`.
+    """
+
+    samples: Tensor = field(repr=False)
+    targets: Tensor = field(repr=False)
+    layout: Layout
+    classes: int
+
+    def __post_init__(self) -> None:
+        check_labels(self.samples, self.targets, self.classes)
+        if self.samples.is_floating_point() and not self.samples.isfinite().all():
+            bad = int((~self.samples.isfinite()).sum())
+            raise ValueError(f"Expected finite samples, got {bad} values that are NaN or infinite.")
+        self.layout.describe(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape of one sample as it is stored."""
+        return tuple(self.samples.shape[1:])
+
+    @property
+    def steps(self) -> int:
+        """T of every batch."""
+        return self.layout.describe(self.stored)[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one step, without N."""
+        return self.layout.describe(self.stored)[1]
+
+    def batches(
+        self,
+        size: int,
+        *,
+        generator: torch.Generator | None = None,
+        device: str | torch.device = "cpu",
+        drop_last: bool = False,
+    ) -> "Batches":
+        """Batches of `size` samples, to be iterated over as often as wanted.
+
+        generator: shuffles, anew on each iteration; in stored order without one.
+        drop_last: leave out a last batch smaller than `size`.
+        """
+        return Batches(self, size, generator, torch.device(device), drop_last)
+
+    def select(self, indices: Tensor) -> "Sequences":
+        """The samples at `indices`, `[K]` int64, in that order."""
+        return replace(self, samples=self.samples[indices], targets=self.targets[indices])
+
+    def take(self, count: int, *, seed: int = 0) -> "Sequences":
+        """The first `count` samples of the seeded stratified order, so `take(k)` begins `take(n)` for k < n.
+
+        Each class has its share of the whole, to within one sample. Raises ValueError for a count too large.
+        """
+        if not 1 <= count <= len(self):
+            raise ValueError(f"Expected a number of samples from 1 to {len(self)}, got {count}.")
+        return self.select(stratified_order(self.targets, seed)[:count])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the samples and targets with their dtype and shape, as hexadecimal digits."""
+        digest = hashlib.sha256()
+        for tensor in (self.samples, self.targets):
+            digest.update(f"{tensor.dtype}{list(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of one split: iterating yields `(xs [T, N, ...] float32, target [N] int64)`."""
+
+    sequences: Sequences
+    size: int
+    generator: torch.Generator | None
+    device: torch.device
+    drop_last: bool
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"Expected a batch size of at least 1, got {self.size}.")
+        if not len(self):
+            raise ValueError(
+                f"No batch is left: {len(self.sequences)} samples make no full batch of {self.size}. "
+                "Use a smaller size or drop_last=False."
+            )
+
+    def __len__(self) -> int:
+        samples = len(self.sequences)
+        return samples // self.size if self.drop_last else -(-samples // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        source = self.sequences
+        order = None if self.generator is None else torch.randperm(len(source), generator=self.generator)
+        for start in range(0, len(self) * self.size, self.size):
+            window = slice(start, start + self.size)
+            chosen = window if order is None else order[window]
+            samples, target = source.samples[chosen], source.targets[chosen]
+            yield source.layout.time_first(samples.to(self.device)), target.to(self.device)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set in three parts: learn from `train`, choose by `validation`, report `test`.
+
+    The validation part is held out of what the set publishes as its train part.
+    """
+
+    name: str
+    train: Sequences
+    validation: Sequences
+    test: Sequences
+
+    def each(self, name: str, change: Callable[[str, Sequences], Sequences]) -> "Data":
+        """The data set called `name` whose parts are `change(part's name, part)`."""
+        return Data(
+            name,
+            change("train", self.train),
+            change("validation", self.validation),
+            change("test", self.test),
+        )
+
+
+def check_labels(samples: Tensor, targets: Tensor, classes: int) -> None:
+    """Raises ValueError or TypeError unless `targets` are class numbers, one for each sample."""
+    if targets.dtype != torch.int64 or targets.ndim != 1:
+        raise TypeError(f"Expected targets [M] of int64, got {list(targets.shape)} of {targets.dtype}.")
+    if samples.ndim < 1 or len(samples) != len(targets):
+        raise ValueError(
+            f"Expected one sample for each of {len(targets)} targets, "
+            f"got samples of shape {list(samples.shape)}."
+        )
+    if not len(targets):
+        raise ValueError("Expected at least one sample, got none.")
+    low, high = int(targets.min()), int(targets.max())
+    if low < 0 or high >= classes:
+        raise ValueError(f"Expected targets in 0 .. {classes - 1}, got targets from {low} to {high}.")
+
+
+def stratified_order(targets: Tensor, seed: int) -> Tensor:
+    """A seeded random order `[M]` in which every window has each class in its share of the whole.
+
+    Sample number r (from 0) of a class of c samples, in random order, stands at (r + 1/2) / c of the way.
+    """
+    shuffled = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
+    place = torch.empty(len(targets), dtype=torch.float64)
+    for label in range(int(targets.max()) + 1):
+        members = (targets[shuffled] == label).nonzero().squeeze(1)
+        place[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / max(len(members), 1)
+    return shuffled[place.argsort(stable=True)]

@@ -1,0 +1,321 @@
+"""Time: how a plain model runs over a sequence.
+
+Inside a chunk of c steps the model sees tensors `[c * N, ...]`, step after step; only neurons, recurrent layers and
+step-wise norms unfold them. State lives in a `Sweep`, never in a module.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from rheobase.layers import SEQUENCE_NORMS, Recurrent, Scale, TimeSharedDropout, WSConv2d, WSLinear
+from rheobase.neurons import Neuron, State
+from rheobase.once import OnceStore
+from rheobase.synapses import SYNAPSES, effective_weight, standardised_current
+from rheobase.wiring import OUTPUT, Wiring
+
+_HALF = (torch.float16, torch.bfloat16)
+# Layers that give the same output at every step when they get the same input; dropout is not among them.
+_STEADY = (
+    nn.Flatten, nn.Unflatten, nn.Identity, nn.ReLU, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid,
+    nn.LayerNorm, nn.GroupNorm, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Upsample, Scale,
+)  # fmt: skip
+_STEADY_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, *SEQUENCE_NORMS)
+Forward = Callable[..., Tensor]
+
+
+@contextmanager
+def override(model: nn.Module, forward_of: Callable[[nn.Module], Forward | None]) -> Iterator[None]:
+    """Inside, each module m of the model computes `forward_of(m)` in place of m.forward, unless that is None.
+
+    Afterwards the modules are as they were, also when the model raises; overrides may be nested.
+    """
+    replaced: list[tuple[nn.Module, Any]] = []
+    try:
+        for module in model.modules():
+            forward = forward_of(module)
+            if forward is not None:
+                replaced.append((module, vars(module).get("forward")))
+                module.forward = forward  # type: ignore[method-assign]
+        yield
+    finally:
+        for module, before in replaced:
+            if before is None:
+                vars(module).pop("forward", None)
+            else:
+                module.forward = before
+
+
+class Treatment:
+    """What a rule does at neurons, synapses and norms. This one does what autograd would; rules override methods."""
+
+    def neuron(self, sweep: "Sweep", neuron: Neuron, currents: Tensor) -> Tensor:
+        """All steps of the chunk, `[c * N, ...]`, through the neuron's dynamics."""
+        spikes = []
+        for current in sweep.unfolded(currents):
+            spike, state = neuron.dynamics(current, sweep.state(neuron, current))
+            sweep.states[neuron] = detached(state) if sweep.cut else state
+            spikes.append(spike)
+        return sweep.folded(spikes)
+
+    def synapse(self, sweep: "Sweep", synapse: nn.Module, x: Tensor, plain: Forward) -> Tensor:
+        """The synapse's current; `plain(x)` is what the module computes."""
+        if isinstance(synapse, (WSConv2d, WSLinear)):
+            plain = partial(standardised_current, synapse, sweep.weight(synapse))
+        once = sweep.once(synapse, x, plain)
+        return plain(x) if once is None else once
+
+    def norm(self, sweep: "Sweep", norm: _BatchNorm, x: Tensor, plain: Forward) -> Tensor:
+        once = sweep.once(norm, x, partial(sweep.normalised_steady, norm)) if type(norm) in _STEADY_NORMS else None
+        return sweep.normalised(norm, plain, x) if once is None else once
+
+    def recurrent(self, sweep: "Sweep", layer: Recurrent, x: Tensor) -> Tensor:
+        """The layer step by step; its recurrent input is its own output of the step before."""
+        spikes = []
+        for current in sweep.each_step(layer.synapse(x)):
+            before = sweep.states.get(layer) or (torch.zeros_like(current, requires_grad=False),)
+            if sweep.wiring:
+                sweep.wiring.leave(layer.neuron, before[0])
+            spike = layer.neuron(current + layer.recurrent(before[0]))
+            sweep.states[layer] = (spike.detach() if sweep.cut else spike,)
+            spikes.append(spike)
+        return sweep.folded(spikes)
+
+    def dropout(self, sweep: "Sweep", dropout: TimeSharedDropout, x: Tensor) -> Tensor:
+        if not dropout.training or dropout.p == 0:
+            return x
+        if dropout not in sweep.states:
+            sweep.states[dropout] = (dropout.mask(sweep.unfolded(x)[0]),)
+        (mask,) = sweep.states[dropout]
+        return (x.unflatten(0, (sweep.chunk, -1)) * mask).flatten(0, 1)
+
+    def other(self, sweep: "Sweep", module: nn.Module, plain: Forward, *inputs: Any, **options: Any) -> Any:
+        """A layer without parameters of its own kind that stays the same when its input does."""
+        once = sweep.once(module, inputs[0], plain) if len(inputs) == 1 and not options else None
+        return plain(*inputs, **options) if once is None else once
+
+
+class Sweep:
+    """One run of a model over one sequence; use it in a `with`.
+
+    steps: length of the sequence, None if unknown.
+    cut: state is detached after every step, so that no gradient flows through time.
+    learns: what is computed once per sequence keeps its graph, for `settle`.
+    states: what each neuron, recurrent layer and time-shared dropout carries to the next step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        steps: int | None,
+        treatment: Treatment | None = None,
+        cut: bool = False,
+        learns: bool = False,
+    ) -> None:
+        self.model, self.steps, self.cut = model, steps, cut
+        self.treatment = treatment or Treatment()
+        self.states: dict[nn.Module, State] = {}
+        self.chunk = 1  # steps in the tensors that pass through the model now
+        self.offset = 0  # the first of them within the chunk
+        self.wiring: Wiring | None = None
+        self.tap: Callable[[Sweep, Neuron, Tensor], Tensor] | None = None  # sees what each neuron gives out
+        self._once = OnceStore(learns)
+        self._folded = 1  # steps in the whole chunk
+        self._done: dict[nn.Module, int] = {}  # steps of the chunk that each module has computed
+        self._override = override(model, self._forward_of)
+
+    def __enter__(self) -> "Sweep":
+        self._override.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._override.__exit__(*error)
+
+    def forward(self, xs: Tensor, *, steady: bool = False) -> Tensor:
+        """The outputs `[c, N, ...]` of the next c steps, given `xs` `[c, N, ...]`.
+
+        steady: the input is the same at all steps of the sequence, so what depends on it alone is computed once.
+        """
+        self.chunk = self._folded = len(xs)
+        size = xs.shape[1]
+        self._done.clear()
+        x = self._once.input(xs) if steady else xs.flatten(0, 1)
+        if self.wiring is None:
+            output = self.model(x)
+        else:
+            with self.wiring:
+                output = self.model(x)
+                if isinstance(output, Tensor):
+                    self.wiring.arrive(OUTPUT, output)
+        self._once.forget_given()
+        if not isinstance(output, Tensor):
+            raise TypeError(f"Expected the model to return one tensor, got {type(output).__name__}.")
+        if output.dim() == 0 or len(output) != len(xs) * size:
+            raise ValueError(
+                f"Expected the model to keep the leading axis: {len(xs) * size} rows in ({len(xs)} steps of {size} "
+                f"samples), got an output of shape {list(output.shape)}. A model must not mix samples or steps."
+            )
+        return output.unflatten(0, (len(xs), size))
+
+    def settle(self) -> None:
+        """Sends the gradients gathered at what was computed once per sequence on to the parameters behind it."""
+        self._once.settle()
+
+    def once(self, module: nn.Module, x: Tensor, compute: Forward) -> Tensor | None:
+        """`compute(x)`, made once per sequence, if x cannot change over time; else None."""
+        return self._once.output(module, x, compute, self.chunk)
+
+    def is_steady(self, x: Tensor) -> bool:
+        """Whether x is known to be the same at every step; its first N rows are then the whole of it."""
+        return self._once.known(x) is not None
+
+    def weight(self, synapse: nn.Module) -> Tensor:
+        """The synapse's effective weight, computed once per sequence."""
+        return self._once.weight(synapse, partial(effective_weight, synapse))
+
+    def detach(self) -> None:
+        """Cuts the graph between the steps so far and those to come."""
+        self.states = {module: detached(state) for module, state in self.states.items()}
+
+    def unfolded(self, x: Tensor) -> list[Tensor]:
+        """`[c * N, ...]` as c tensors `[N, ...]`."""
+        return [x] if self.chunk == 1 else list(x.unflatten(0, (self.chunk, -1)).unbind(0))
+
+    def folded(self, steps: list[Tensor]) -> Tensor:
+        """The inverse of `unfolded`."""
+        return steps[0] if len(steps) == 1 else torch.cat(steps)
+
+    def each_step(self, x: Tensor) -> Iterator[Tensor]:
+        """The steps of x one by one, the chunk being that step alone meanwhile."""
+        steps, chunk = self.unfolded(x), self.chunk
+        try:
+            for self.offset, step in enumerate(steps):
+                self.chunk = 1
+                yield step
+        finally:
+            self.chunk, self.offset = chunk, 0
+
+    def state(self, neuron: Neuron, current: Tensor) -> State:
+        """The neuron's state before this step."""
+        state = self.states.get(neuron)
+        if state is None:
+            with torch.no_grad():
+                return neuron.initial_state(current)
+        if state[0].shape != current.shape:
+            raise ValueError(
+                f"Expected a current of shape {list(state[0].shape)} at {self.name(neuron)!r}, as in the step before, "
+                f"got {list(current.shape)}: the batch must keep its size and order during a sequence."
+            )
+        return state
+
+    def name(self, module: nn.Module) -> str:
+        """The module's name in the model, for messages."""
+        return next((name for name, m in self.model.named_modules() if m is module), type(module).__name__)
+
+    def place(self, module: nn.Module) -> int:
+        """How often the module was already used at this step: 0 at its first use."""
+        return (self._done[module] - 1) // self._folded
+
+    def normalised(self, norm: _BatchNorm, plain: Forward, x: Tensor) -> Tensor:
+        """Batch normalisation per step, or over the sequence for the sequence norms."""
+        if not norm.training:
+            return plain(x)
+        if isinstance(norm, SEQUENCE_NORMS):
+            self.needs_all_steps(norm)
+            return plain(x)
+        return self.folded([plain(step) for step in self.unfolded(x)])
+
+    def normalised_steady(self, norm: _BatchNorm, x: Tensor) -> Tensor:
+        """Batch normalisation of one step `[N, ...]` that stands for all steps of the sequence.
+
+        The running statistics move as they would have at each step: by 1 - (1 - momentum)^T in all.
+        """
+        if not norm.training:
+            return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
+        if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None:
+            assert self.steps is not None
+            together = isinstance(norm, SEQUENCE_NORMS)
+            updates = 1 if together else self.steps
+            norm.num_batches_tracked.add_(updates)
+            if norm.momentum is None:
+                share = updates / float(norm.num_batches_tracked)
+            else:
+                share = 1 - (1 - norm.momentum) ** updates
+            with torch.no_grad():
+                variance, mean = torch.var_mean(x, [d for d in range(x.dim()) if d != 1], correction=0)
+                count = x.numel() // x.shape[1] * (self.steps if together else 1)
+                norm.running_mean.lerp_(mean.to(norm.running_mean), share)
+                norm.running_var.lerp_((variance * (count / (count - 1))).to(norm.running_var), share)
+        return F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
+
+    def needs_all_steps(self, norm: nn.Module) -> None:
+        if self.chunk != self.steps:
+            raise ValueError(
+                f"{self.name(norm)!r} ({type(norm).__name__}) normalises over the whole sequence, but sees "
+                f"{self.chunk} of {self.steps or 'unknown many'} steps at a time. Leave `chunk` out (BPTT, RateBP, "
+                "run), use nn.BatchNorm, which normalises each step, or put the model in eval mode."
+            )
+
+    def _use(self, module: nn.Module) -> None:
+        self._done[module] = self._done.get(module, 0) + self.chunk
+
+    def _forward_of(self, module: nn.Module) -> Forward | None:
+        plain = module.forward
+        if isinstance(module, Neuron):
+            return partial(self._neuron, module)
+        if isinstance(module, Recurrent):
+            return partial(self._in_time, self.treatment.recurrent, module)
+        if isinstance(module, TimeSharedDropout):
+            return partial(self._in_time, self.treatment.dropout, module)
+        if isinstance(module, SYNAPSES):
+            return partial(self._synapse, module, plain)
+        if isinstance(module, _BatchNorm):
+            return partial(self._norm, module, plain)
+        if type(module) in _STEADY:
+            return partial(self.treatment.other, self, module, plain)
+        return None
+
+    def _neuron(self, neuron: Neuron, current: Tensor) -> Tensor:
+        self._use(neuron)
+        if self._done[neuron] > self._folded:
+            raise ValueError(
+                f"Neuron {self.name(neuron)!r} is used twice in one step; its state would mix two places. "
+                "Give each place a neuron of its own."
+            )
+        if self.wiring:
+            self.wiring.arrive(neuron, current)
+        dtype = current.dtype
+        spikes = self.treatment.neuron(self, neuron, current.float() if dtype in _HALF else current).to(dtype)
+        if self.tap:
+            spikes = self.tap(self, neuron, spikes)
+        if self.wiring:
+            self.wiring.leave(neuron, spikes)
+        return spikes
+
+    def _synapse(self, synapse: nn.Module, plain: Forward, x: Tensor) -> Tensor:
+        self._use(synapse)
+        if self.wiring:
+            self.wiring.arrive(synapse, x)
+        current = self.treatment.synapse(self, synapse, x, plain)
+        if self.wiring:
+            self.wiring.leave(synapse, current)
+        return current
+
+    def _norm(self, norm: _BatchNorm, plain: Forward, x: Tensor) -> Tensor:
+        self._use(norm)
+        return self.treatment.norm(self, norm, x, plain)
+
+    def _in_time(self, treat: Callable[..., Tensor], module: nn.Module, x: Tensor) -> Tensor:
+        return treat(self, module, x)
+
+
+def detached(state: State) -> State:
+    return tuple(part.detach() for part in state)

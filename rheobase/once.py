@@ -1,0 +1,88 @@
+"""What does not change over a sequence is computed once: the part before the first neuron, standardised weights.
+
+Each such value is cut from the steps that use it: they see a leaf that gathers their gradients, and `settle` sends
+the sum on, in one backward pass.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class Once:
+    """One value, with the graph behind it (`value`) and the leaf that the steps use."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+        self.leaf = value.detach().requires_grad_(value.requires_grad)
+        self._version = self.leaf._version
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether no step has changed the value in place."""
+        return self.leaf._version == self._version
+
+
+class OnceStore:
+    """The values of one sequence. learns: whether they are computed with their graphs."""
+
+    def __init__(self, learns: bool) -> None:
+        self._learns = learns
+        self._input: Once | None = None
+        self._outputs: dict[tuple[nn.Module, Once], Once] = {}
+        self._weights: dict[nn.Module, Once] = {}
+        self._outputs_made: list[Once] = []  # with those that a step has changed in place since
+        self._given: dict[int, tuple[Tensor, Once]] = {}  # tensors alive in this forward, by identity
+
+    def input(self, xs: Tensor) -> Tensor:
+        """The folded form of an input `[c, N, ...]` that is the same at every step."""
+        if self._input is None:
+            self._input = Once(xs[0])
+        return self._give(self._input, len(xs))
+
+    def known(self, x: Tensor) -> Once | None:
+        given = self._given.get(id(x))
+        return given[1] if given is not None and given[1].is_intact else None
+
+    def output(self, module: nn.Module, x: Tensor, compute: Callable[[Tensor], Tensor], chunk: int) -> Tensor | None:
+        """`compute` of the one step behind x, made at its first use, for `chunk` steps; None if x may change."""
+        source = self.known(x)
+        if source is None:
+            return None
+        made = self._outputs.get((module, source))
+        if made is None or not made.is_intact:
+            with torch.set_grad_enabled(self._learns):
+                made = self._outputs[module, source] = Once(compute(source.value))
+            self._outputs_made.append(made)
+        return self._give(made, chunk)
+
+    def weight(self, synapse: nn.Module, compute: Callable[[], Tensor]) -> Tensor:
+        """`compute()`, made at its first use; a weight that is a parameter itself is given as it is."""
+        if synapse not in self._weights:
+            with torch.set_grad_enabled(self._learns):
+                value = compute()
+            if isinstance(value, nn.Parameter):
+                return value
+            self._weights[synapse] = Once(value)
+        return self._weights[synapse].leaf
+
+    def settle(self) -> None:
+        """Sends the gathered gradients on; all is computed anew afterwards."""
+        # Outputs first: some were made with the weights.
+        for made in (self._outputs_made, self._weights.values()):
+            gathered = [once for once in made if once.leaf.grad is not None]
+            if gathered:
+                torch.autograd.backward([once.value for once in gathered], [once.leaf.grad for once in gathered])
+        self._input = None
+        self._outputs.clear()
+        self._outputs_made.clear()
+        self._weights.clear()
+
+    def forget_given(self) -> None:
+        self._given.clear()
+
+    def _give(self, once: Once, chunk: int) -> Tensor:
+        steps = once.leaf.expand(chunk, *once.leaf.shape).flatten(0, 1) if chunk > 1 else once.leaf.view_as(once.leaf)
+        self._given[id(steps)] = steps, once
+        return steps

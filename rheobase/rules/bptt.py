@@ -1,0 +1,154 @@
+"""Backpropagation through time: exact, checkpointed, truncated."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rheobase.engine import Sweep
+from rheobase.inference import chunk_size
+from rheobase.rules.replay import checkpointed
+from rheobase.rules.rule import (
+    Backward,
+    Loss,
+    Result,
+    refuse_sequence_norms,
+    require_gradient,
+    require_learning,
+    summed_loss,
+)
+from rheobase.sequence import Feed, PerStep, Target
+
+
+@dataclass(frozen=True)
+class BPTT:
+    """Backpropagation through time: the exact gradient of the surrogate network.
+
+        e[t] = delta[t] * slope[t] + eps[t] * e[t+1],  grad W = sum_t e[t]^T x[t]
+
+    objective: "each_step" is the loss of every step, averaged over T; "mean_output" the loss of the mean output.
+    checkpoint: steps between kept states; True means sqrt(T). What lies between is computed again in the backward
+        pass: the same gradient, with T / checkpoint states and `checkpoint` steps of activations in memory.
+    chunk: steps computed together; all by default, 1 or `checkpoint` steps with a checkpoint.
+
+    Memory: T steps. Time: forward and backward of T steps, checkpointed one forward more.
+    """
+
+    objective: Literal["each_step", "mean_output"] = "each_step"
+    checkpoint: int | bool | None = None
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.objective not in ("each_step", "mean_output"):
+            raise ValueError(f'Expected objective "each_step" or "mean_output", got {self.objective!r}.')
+        if self.checkpoint is False or (self.checkpoint is not None and self.checkpoint < 1):
+            raise ValueError(f"Expected checkpoint >= 1 steps, True or None, got {self.checkpoint}.")
+
+    def backward(
+        self,
+        model: nn.Module,
+        xs: Tensor | Iterable[Tensor],
+        target: Target,
+        *,
+        loss: Loss,
+        after_step: Callable[[], None] | None = None,
+        backward: Backward = Tensor.backward,
+    ) -> Result:
+        require_learning(model)
+        if self.objective == "mean_output" and isinstance(target, PerStep):
+            raise ValueError('objective="mean_output" has one output for all steps: it cannot have PerStep targets.')
+        feed = Feed(xs, target)
+
+        def objective(outputs: Tensor) -> Tensor:
+            if self.objective == "mean_output":
+                return summed_loss(loss, outputs.mean(0, keepdim=True), target, 0)
+            return summed_loss(loss, outputs, target, 0) / len(outputs)
+
+        if self.checkpoint is not None:
+            refuse_sequence_norms(model, self)
+            steps = torch.stack(list(xs)) if feed.steps is None and not isinstance(xs, Tensor) else xs
+            feed = Feed(steps, target)
+            assert feed.steps is not None
+            segment = math.isqrt(feed.steps - 1) + 1 if self.checkpoint is True else int(self.checkpoint)
+            result = checkpointed(model, feed, segment, self.chunk, objective, backward)
+        else:
+            with Sweep(model, steps=feed.steps, learns=True) as sweep:
+                size = chunk_size(model, self.chunk, default=None)
+                parts = []
+                for part in feed.chunks(size):
+                    sweep.steps = len(part) if size is None else sweep.steps
+                    parts.append(sweep.forward(part, steady=feed.is_steady))
+                outputs = torch.cat(parts)
+                require_gradient(outputs)
+                total = objective(outputs)
+                backward(total)
+                sweep.settle()
+            result = Result(total.detach(), outputs.detach())
+        if after_step is not None:
+            after_step()
+        return result
+
+
+@dataclass(frozen=True)
+class TruncatedBPTT:
+    """Backpropagation through time, cut every `horizon` steps.
+
+    The state that enters a window is detached, so no gradient crosses its border.
+
+    horizon: steps per window, at least 1.
+    chunk: steps computed together, the window by default.
+
+    Memory: `horizon` steps, whatever T. Time: as BPTT.
+    Equals: SLTT at horizon=1, BPTT at horizon >= T.
+    """
+
+    horizon: int
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1:
+            raise ValueError(f"Expected horizon >= 1 steps, got {self.horizon}.")
+        if self.chunk is not None and not 1 <= self.chunk <= self.horizon:
+            raise ValueError(f"Expected 1 <= chunk <= horizon = {self.horizon}, got chunk={self.chunk}.")
+
+    def backward(
+        self,
+        model: nn.Module,
+        xs: Tensor | Iterable[Tensor],
+        target: Target,
+        *,
+        loss: Loss,
+        after_step: Callable[[], None] | None = None,
+        backward: Backward = Tensor.backward,
+    ) -> Result:
+        require_learning(model)
+        refuse_sequence_norms(model, self)
+        feed = Feed(xs, target)
+        if feed.steps is None:
+            raise ValueError("TruncatedBPTT averages over T and needs to know it: pass a tensor or a list of steps.")
+        outputs, total = [], torch.zeros(())
+        with Sweep(model, steps=feed.steps, learns=True) as sweep:
+            done = 0
+            while done < feed.steps:
+                window = []
+                end = min(done + self.horizon, feed.steps)
+                while (first := done + sum(map(len, window))) < end:
+                    part = feed.take(min(self.chunk or self.horizon, end - first))
+                    assert part is not None
+                    window.append(sweep.forward(part, steady=feed.is_steady and after_step is None))
+                output = torch.cat(window)
+                require_gradient(output)
+                part_loss = summed_loss(loss, output, target, done) / feed.steps
+                backward(part_loss)
+                sweep.detach()
+                total = total.to(part_loss) + part_loss.detach()
+                outputs.append(output.detach())
+                done = end
+                if after_step is not None:
+                    sweep.settle()
+                    after_step()
+            sweep.settle()
+        return Result(total, torch.cat(outputs))

@@ -1,0 +1,91 @@
+"""A synapse whose weight is credited with traces: one forward, and in the backward pass
+
+    grad W = causal * vjp_W(trace, g) + acausal * vjp_W(x, error),   grad x = vjp_x(W, g)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rheobase.synapses import Operation
+
+
+@dataclass(eq=False)
+class Call:
+    """One use of a synapse in one forward.
+
+    factors: (causal, acausal), asked for in the backward pass, when the wiring is known.
+    bias_trace: factor of the bias gradient, one per step of the chunk `[c]`; None for 1.
+    skips: whether the backward pass under way only looks for this synapse's output.
+    error: the non-causal error at the synapse's output, gathered before its own backward runs.
+    output: what the synapse gave out, while the chunk lasts.
+    """
+
+    operation: Operation
+    factors: Callable[[], tuple[float, float]]
+    bias_trace: Tensor | None
+    skips: Callable[[], bool]
+    error: Tensor | None = None
+    output: Tensor | None = None
+
+    def add_error(self, error: Tensor) -> None:
+        self.error = error if self.error is None else self.error + error
+
+
+class CreditedSynapse(torch.autograd.Function):
+    """operation(x, weight) + bias; saves the trace (and x only when the non-causal term needs it)."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor, keeps_x: bool, call: Call
+    ) -> Tensor:
+        ctx.set_materialize_grads(False)
+        ctx.call, ctx.keeps_x = call, keeps_x
+        ctx.save_for_backward(weight, trace, *([x] if keeps_x else []))
+        return call.operation.forward(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        (grad,), call = grads, ctx.call
+        if call.skips() or (grad is None and call.error is None):
+            return (None,) * 6
+        weight, trace, *kept = ctx.saved_tensors
+        operation, (causal, acausal) = call.operation, call.factors()
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        grad_x = grad_weight = grad_bias = None
+        if grad is not None:
+            if needs_x and needs_weight:
+                grad_x, grad_weight = operation.both_gradients(grad, trace, weight)
+            elif needs_x:
+                grad_x = operation.input_gradient(grad, trace, weight)
+            elif needs_weight:
+                grad_weight = operation.weight_gradient(grad, trace, weight)
+            if needs_bias:
+                if call.bias_trace is not None:
+                    steps = grad.unflatten(0, (len(call.bias_trace), -1))
+                    grad = (steps * call.bias_trace.view(-1, *[1] * (steps.dim() - 1)).to(grad)).flatten(0, 1)
+                grad_bias = operation.bias_gradient(grad)
+            if grad_weight is not None and causal != 1:
+                grad_weight = causal * grad_weight
+        if needs_weight and call.error is not None and ctx.keeps_x:
+            backward = acausal * operation.weight_gradient(call.error, kept[0], weight)
+            grad_weight = backward if grad_weight is None else grad_weight + backward
+        return grad_x, grad_weight, grad_bias, None, None, None
+
+
+class Respond(torch.autograd.Function):
+    """`value` (in a list: no input of autograd's), as if it depended on `x` with the diagonal Jacobian `gain`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: list[Tensor], gain: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(gain)
+        return value[0]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        (gain,) = ctx.saved_tensors
+        return None if grads[0] is None else grads[0] * gain, None, None

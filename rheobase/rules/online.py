@@ -1,0 +1,177 @@
+"""The loop that all online rules share: memory of one step, whatever T."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rheobase.engine import Sweep
+from rheobase.rules.eligibility import Eligibility, Instantaneous, TraceTreatment
+from rheobase.rules.rule import (
+    Backward,
+    Loss,
+    Result,
+    gradients_scaled,
+    refuse_sequence_norms,
+    require_gradient,
+    require_learning,
+    summed_loss,
+)
+from rheobase.rules.schedules import EveryStep, Learns, Schedule
+from rheobase.rules.signals import Backprop, Signal
+from rheobase.sequence import Feed, Target
+from rheobase.wiring import Wiring
+
+Scale = Literal["mean", "paper"]
+
+
+def checked_scale(scale: Scale) -> Scale:
+    if scale not in ("mean", "paper"):
+        raise ValueError(f'Expected scale "mean" or "paper", got {scale!r}.')
+    return scale
+
+
+@dataclass(frozen=True)
+class Online:
+    """One backward pass per learning step, the state detached in between.
+
+        grad W = sum over learning steps t, over terms j, of weight * vjp_W(pre_j[t], delta[t] * post_j[t])
+
+    eligibility: the factors pre_j and post_j. signal: where delta comes from. schedule: which steps learn.
+    average: what the summed loss is divided by: the number of "learning" steps, of "all" steps, or "nothing".
+    chunk: steps computed together; the gradient is the same, the memory grows with it.
+
+    Any combination is a rule; `SLTT`, `OTTT` and `STLLR` are the published ones.
+
+    Memory: one step (`chunk` steps). Time: T forward, one backward per learning step.
+    """
+
+    eligibility: Eligibility = Instantaneous()
+    signal: Signal = Backprop()
+    schedule: Schedule = EveryStep()
+    average: Literal["learning", "all", "nothing"] = "learning"
+    chunk: int = 1
+
+    def __post_init__(self) -> None:
+        if self.chunk < 1:
+            raise ValueError(f"Expected chunk >= 1 step, got {self.chunk}.")
+        if self.average not in ("learning", "all", "nothing"):
+            raise ValueError(f'Expected average "learning", "all" or "nothing", got {self.average!r}.')
+
+    def backward(
+        self,
+        model: nn.Module,
+        xs: Tensor | Iterable[Tensor],
+        target: Target,
+        *,
+        loss: Loss,
+        after_step: Callable[[], None] | None = None,
+        backward: Backward = Tensor.backward,
+    ) -> Result:
+        require_learning(model)
+        refuse_sequence_norms(model, self)
+        if after_step is not None and self.chunk > 1:
+            raise ValueError(f"after_step changes the weights at each learning step, which needs chunk=1, got {self.chunk}.")
+        feed = Feed(xs, target)
+        learns, count = self.schedule.draw(feed.steps)
+        divisor = {"learning": count, "all": feed.steps, "nothing": 1}[self.average]
+        if divisor is not None:
+            return self._backward(model, feed, learns, 1 / divisor, loss, after_step, backward)
+        if after_step is not None:
+            raise ValueError(
+                "A sequence of unknown length cannot be averaged before it ends, and after_step wants the gradient "
+                'of each step at once: pass a list of steps, or use average="nothing" (STLLR(scale="paper")).'
+            )
+        seen = 0
+
+        def counted(output: Tensor, goal: Tensor) -> Tensor:
+            nonlocal seen
+            seen += 1
+            return loss(output, goal)
+
+        with gradients_scaled(model, lambda: 1 / seen):
+            return self._backward(model, feed, learns, 1.0, counted, None, backward)
+
+    def _backward(
+        self,
+        model: nn.Module,
+        feed: Feed,
+        learns: Learns,
+        weight: float,
+        loss: Loss,
+        after_step: Callable[[], None] | None,
+        backward: Backward,
+    ) -> Result:
+        treatment = self.eligibility.treatment(model)
+        traces = treatment if isinstance(treatment, TraceTreatment) else None
+        path = self.signal.start(feed.target, weight) if feed.target is not None else None
+        assert path is not None
+        steady = feed.is_steady and after_step is None
+        outputs: list[Tensor] = []
+        losses: list[Tensor] = []
+        done = learned = 0
+        with Sweep(model, steps=feed.steps, treatment=treatment, cut=True, learns=True) as sweep:
+            sweep.tap = path.hidden
+            while True:
+                # The first step of a rule with traces runs alone: it shows which neuron each synapse feeds.
+                sweep.wiring = Wiring() if traces and done == 0 else None
+                size = 1 if sweep.wiring else _span(done, self.chunk, feed.steps, learns)
+                xs = feed.take(size)
+                if xs is None:
+                    break
+                learning = learns(done)
+                with torch.set_grad_enabled(learning):
+                    output = sweep.forward(xs, steady=steady)
+                    if traces and sweep.wiring:
+                        traces.wired(sweep, sweep.wiring)
+                    if learning:
+                        joined = path.join(output, done)
+                        require_gradient(joined)
+                        total = weight * summed_loss(loss, joined, feed.target, done)
+                if learning:
+                    backward(total)
+                    losses.append(total.detach() / weight)
+                    learned += len(xs)
+                if traces:
+                    traces.forget_calls()
+                outputs.append(output.detach())
+                done += len(xs)
+                if learning and after_step is not None:
+                    sweep.settle()
+                    after_step()
+            sweep.settle()
+        return Result(torch.stack(losses).sum() / learned, torch.cat(outputs))
+
+
+def _span(first: int, size: int, steps: int | None, learns: Learns) -> int:
+    """How many steps from `first` on, at most `size`, all learn or all do not."""
+    last = first + size if steps is None else min(first + size, steps)
+    count = 1
+    while first + count < last and learns(first + count) == learns(first):
+        count += 1
+    return count
+
+
+class NamedOnline(ABC):
+    """A published online rule: a choice of the parts of `Online`."""
+
+    @property
+    @abstractmethod
+    def online(self) -> Online:
+        """The rule in its parts."""
+
+    def backward(
+        self,
+        model: nn.Module,
+        xs: Tensor | Iterable[Tensor],
+        target: Target,
+        *,
+        loss: Loss,
+        after_step: Callable[[], None] | None = None,
+        backward: Backward = Tensor.backward,
+    ) -> Result:
+        """See `rheobase.rules.rule.Rule.backward`."""
+        return self.online.backward(model, xs, target, loss=loss, after_step=after_step, backward=backward)

@@ -1,0 +1,104 @@
+"""The contract of a learning rule, and what rules share."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from rheobase.inference import require_neurons, sequence_norms
+from rheobase.sequence import Target, target_at
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Backward = Callable[[Tensor], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a rule reports of one sequence.
+
+    loss: mean loss over the steps that learn, a detached scalar tensor.
+    outputs: the model's outputs `[T, N, ...]`, detached.
+    """
+
+    loss: Tensor
+    outputs: Tensor
+
+
+class Rule(Protocol):
+    """How the gradient of a whole sequence is found."""
+
+    def backward(
+        self,
+        model: nn.Module,
+        xs: Tensor | Iterable[Tensor],
+        target: Target,
+        *,
+        loss: Loss,
+        after_step: Callable[[], None] | None = None,
+        backward: Backward = Tensor.backward,
+    ) -> Result:
+        """Adds the rule's gradient to the `.grad` of the model's parameters, as `loss.backward()` would.
+
+        xs: `[T, N, ...]`, time first; online rules also take any iterable of steps `[N, ...]`.
+        target: `[N, ...]`, or `PerStep` of `[T, N, ...]`.
+        loss: (output `[N, ...]`, target `[N, ...]`) -> scalar, the mean over the batch.
+        after_step: called after each learning step, for updates within the sequence.
+        backward: stands in for `Tensor.backward`, for loss scalers.
+        """
+        ...
+
+
+def require_learning(model: nn.Module) -> None:
+    """Refuses a model without neurons or without anything to learn, and a call without autograd."""
+    require_neurons(model)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("Expected at least one parameter with requires_grad, found none: nothing would learn.")
+    if not torch.is_grad_enabled():
+        raise RuntimeError("rule.backward was called inside torch.no_grad(): call it where gradients are enabled.")
+
+
+def refuse_sequence_norms(model: nn.Module, rule: object) -> None:
+    names = sequence_norms(model)
+    if names:
+        raise ValueError(
+            f"{type(rule).__name__} sees the steps as they come, but {', '.join(map(repr, names))} normalises over "
+            "the whole sequence. Use nn.BatchNorm1d/2d, which normalises each step, or train with BPTT or RateBP."
+        )
+
+
+def summed_loss(loss: Loss, outputs: Tensor, target: Target, first: int) -> Tensor:
+    """The sum of the losses of steps `first`, `first` + 1, ..., whose outputs are `[c, N, ...]`."""
+    losses = [loss(output, target_at(target, first + t)) for t, output in enumerate(outputs)]
+    if losses[0].dim():
+        raise ValueError(
+            f"Expected the loss to return a scalar, the mean over the batch, got shape {list(losses[0].shape)}."
+        )
+    return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+
+
+def require_gradient(outputs: Tensor) -> None:
+    if not outputs.requires_grad:
+        raise RuntimeError(
+            "The model's output does not depend on any parameter that learns: does it detach, or run in no_grad?"
+        )
+
+
+@contextmanager
+def gradients_scaled(model: nn.Module, factor: Callable[[], float]) -> Iterator[None]:
+    """The gradients gathered inside are multiplied by `factor()` at the end; those from before are kept."""
+    parameters = list(model.parameters())
+    before = [p.grad for p in parameters]
+    for p in parameters:
+        p.grad = None
+    try:
+        yield
+        for p in parameters:
+            if p.grad is not None:
+                p.grad.mul_(factor())
+    finally:
+        for p, old in zip(parameters, before, strict=True):
+            if old is not None:
+                p.grad = old if p.grad is None else old.add_(p.grad)

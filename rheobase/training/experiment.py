@@ -1,0 +1,168 @@
+"""One training run, described by names and numbers alone."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, Literal, get_type_hints
+
+from torch import nn
+
+from rheobase import datasets
+from rheobase.datasets import DATASETS, Data
+from rheobase.losses import LOSSES
+from rheobase.models import MODELS
+from rheobase.names import choose
+from rheobase.neurons import NEURONS, Neuron
+from rheobase.rules import RULES
+from rheobase.rules.rule import Loss, Rule
+from rheobase.training.choice import chosen, read_call, require_fit, text_of
+
+_GIVEN = ("shape", "classes", "neuron")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training run, described by names and numbers.
+
+    Names may carry options: "digits(steps=16)", "mlp(hidden=[256, 128])", "lif(decay=0.9, surrogate=atan)".
+
+    data: the data set; `rheobase list datasets`.
+    model: the architecture; `rheobase list models`.
+    neuron: the neurons of the model; its own choice when not given; `rheobase list neurons`.
+    rule: the learning rule, as text or as an object; `rheobase list rules`.
+    loss: the loss of one step; `rheobase list losses`.
+    optimizer: what moves the weights.
+    learning_rate: at the start.
+    schedule: "cosine" lets the learning rate fall to 0 over the run, batch by batch.
+    weight_decay: decoupled with adamw, a squared penalty with the others.
+    momentum: of sgd; the others have their own.
+    epochs: passes over the train part.
+    batch_size: samples in a batch.
+    seed: of the weights, the order of the samples, and what the rule draws; the data have a seed of their own.
+    device: "auto" takes the GPU when there is one.
+    chunk: steps computed together, by the rule and in evaluation; more is faster and takes more memory.
+
+    Raises ValueError for what is unknown or would have no effect.
+    """
+
+    data: str = "digits"
+    model: str = "mlp"
+    neuron: str | None = None
+    rule: str | Rule = "bptt"
+    loss: str = "cross_entropy"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = 2e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    epochs: int = 25
+    batch_size: int = 64
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in fields(self):
+            if field.name != "rule":
+                require_fit(field.name, getattr(self, field.name), hints[field.name])
+        self._require_numbers()
+        name, options = read_call(self.data)
+        choose("data set", name, DATASETS)
+        for option in options:
+            choose(f"option of data set {name!r}:", option, datasets.options_of(name))
+        chosen("model", self.model, MODELS, given=_GIVEN)
+        if self.neuron is not None:
+            chosen("neuron", self.neuron, NEURONS)
+        choose("loss", self.loss, LOSSES)
+        self.learning_rule()
+
+    def _require_numbers(self) -> None:
+        for name in ("epochs", "batch_size", "chunk"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"Expected {name} >= 1, got {value}.")
+        for name in ("weight_decay", "momentum", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"Expected {name} >= 0, got {getattr(self, name)}.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"Expected learning_rate > 0, got {self.learning_rate}.")
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(
+                f'momentum={self.momentum} has no effect with optimizer="{self.optimizer}": use "sgd" or leave it out.'
+            )
+
+    def learning_rule(self) -> Rule:
+        """The rule, with this experiment's chunk where the rule has such a knob."""
+        rule = rule_named(self.rule) if isinstance(self.rule, str) else self.rule
+        if self.chunk is None or not hasattr(rule, "chunk"):
+            return rule
+        if rule.chunk not in (None, self.chunk):
+            raise ValueError(f"Two sizes of chunk: {self.chunk}, and {rule.chunk} in {rule}. Leave one out.")
+        return replace(rule, chunk=self.chunk)  # type: ignore[type-var]
+
+    def load_data(self) -> Data:
+        name, options = read_call(self.data)
+        return datasets.load(name, **options)
+
+    def build_model(self, data: Data) -> nn.Module:
+        """The model for `data`, its weights drawn from torch's random generator."""
+        make, options = chosen("model", self.model, MODELS, given=_GIVEN)
+        if self.neuron is not None:
+            options["neuron"] = self.make_neuron()
+        model = make(data.train.shape, data.train.classes, **options)
+        assert isinstance(model, nn.Module)
+        return model
+
+    def make_neuron(self) -> Callable[[], Neuron]:
+        assert self.neuron is not None
+        kind, options = chosen("neuron", self.neuron, NEURONS)
+        return partial(kind, **options)
+
+    def loss_function(self) -> Loss:
+        return choose("loss", self.loss, LOSSES)
+
+    def settings(self) -> dict[str, Any]:
+        """The fields as JSON has them; a rule object becomes its text."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"rule": rule_text(self.rule)}
+
+    def to_json(self) -> str:
+        return json.dumps(self.settings(), indent=2)
+
+    @classmethod
+    def of_settings(cls, settings: Mapping[str, Any]) -> "Experiment":
+        """The inverse of `settings`. Raises ValueError for a key that is no field."""
+        known = {field.name: field for field in fields(cls)}
+        for key in settings:
+            choose("setting", key, known)
+        return cls(**settings)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Experiment":
+        """The inverse of `to_json`."""
+        settings = json.loads(text)
+        if not isinstance(settings, dict):
+            raise ValueError(f"Expected a JSON object of settings, got {type(settings).__name__}.")
+        return cls.of_settings(settings)
+
+
+def rule_named(text: str) -> Rule:
+    """The rule that `text` describes: "sltt" or "sltt(steps=2)".
+
+    Raises ValueError for an unknown name or option, naming near and known ones.
+    """
+    make, options = chosen("rule", text, RULES)
+    rule: Rule = make(**options)
+    return rule
+
+
+def rule_text(rule: str | Rule) -> str:
+    """The text that `rule_named` reads as this rule; the repr of one that is not in the table."""
+    if isinstance(rule, str):
+        return rule
+    for name, kind in RULES.items():
+        if type(rule) is kind:
+            return text_of(name, rule)
+    return repr(rule)

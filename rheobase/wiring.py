@@ -1,0 +1,81 @@
+"""Which neurons a synapse hears and which it feeds, read off a model while it runs."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from rheobase.neurons import Neuron
+
+Origins = frozenset[nn.Module]
+OUTPUT = nn.Identity()  # stands for the output of the model among the receivers
+
+
+def origins(x: Tensor) -> Origins:
+    """The synapses and neurons whose outputs reach `x` without passing another one; empty for the model's input."""
+    return getattr(x, "_rheobase_origins", frozenset())
+
+
+def _mark(x: Tensor, sources: Origins) -> Tensor:
+    if sources:
+        x._rheobase_origins = sources  # type: ignore[attr-defined]
+    return x
+
+
+class Wiring(TorchFunctionMode):
+    """While active, every tensor carries its origins through whatever the model computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.senders: defaultdict[nn.Module, set[nn.Module]] = defaultdict(set)
+        self.receivers: defaultdict[nn.Module, set[nn.Module]] = defaultdict(set)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        sources = frozenset[nn.Module]().union(
+            *(origins(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor))
+        )
+        for x in tree_leaves(out):
+            if isinstance(x, Tensor):
+                _mark(x, sources)
+        return out
+
+    def arrive(self, module: nn.Module, x: Tensor) -> None:
+        """Notes that `x` enters a synapse or neuron, or, for OUTPUT, leaves the model."""
+        for source in origins(x):
+            self.receivers[source].add(module)
+            self.senders[module].add(source)
+
+    def leave(self, module: nn.Module, x: Tensor) -> None:
+        """Notes that `x` is the output of a synapse or neuron."""
+        _mark(x, frozenset([module]))
+
+    def neurons_before(self, synapse: nn.Module) -> set[Neuron]:
+        """The neurons whose output enters the synapse, also through other synapses."""
+        return self._reach(synapse, self.senders)
+
+    def neurons_after(self, synapse: nn.Module) -> set[Neuron]:
+        """The neurons that the synapse feeds, also through other synapses."""
+        return self._reach(synapse, self.receivers)
+
+    @staticmethod
+    def _reach(start: nn.Module, steps: Mapping[nn.Module, set[nn.Module]]) -> set[Neuron]:
+        found: set[Neuron] = set()
+        seen, todo = {start}, [start]
+        while todo:
+            for module in steps.get(todo.pop(), ()):
+                if isinstance(module, Neuron):
+                    found.add(module)
+                elif module not in seen:
+                    seen.add(module)
+                    todo.append(module)
+        return found
