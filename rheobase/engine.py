@@ -27,7 +27,7 @@ _STEADY = (
     nn.LayerNorm, nn.GroupNorm, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Upsample, Scale,
 )  # fmt: skip
-_STEADY_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, *SEQUENCE_NORMS)
+STEADY_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, *SEQUENCE_NORMS)
 Forward = Callable[..., Tensor]
 
 
@@ -73,7 +73,11 @@ class Treatment:
         return plain(x) if once is None else once
 
     def norm(self, sweep: "Sweep", norm: _BatchNorm, x: Tensor, plain: Forward) -> Tensor:
-        once = sweep.once(norm, x, partial(sweep.normalised_steady, norm)) if type(norm) in _STEADY_NORMS else None
+        once = (
+            sweep.once(norm, x, partial(sweep.normalised_steady, norm))
+            if type(norm) in STEADY_NORMS
+            else None
+        )
         return sweep.normalised(norm, plain, x) if once is None else once
 
     def recurrent(self, sweep: "Sweep", layer: Recurrent, x: Tensor) -> Tensor:
@@ -185,6 +189,10 @@ class Sweep:
         """Cuts the graph between the steps so far and those to come."""
         self.states = {module: detached(state) for module, state in self.states.items()}
 
+    def masks(self) -> dict[nn.Module, State]:
+        """The dropout masks of this sequence."""
+        return {m: state for m, state in self.states.items() if isinstance(m, TimeSharedDropout)}
+
     def unfolded(self, x: Tensor) -> list[Tensor]:
         """`[c * N, ...]` as c tensors `[N, ...]`."""
         return [x] if self.chunk == 1 else list(x.unflatten(0, (self.chunk, -1)).unbind(0))
@@ -239,8 +247,14 @@ class Sweep:
         The running statistics move as they would have at each step: by 1 - (1 - momentum)^T in all.
         """
         if not norm.training:
-            return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
-        if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None:
+            return F.batch_norm(
+                x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps
+            )
+        if (
+            norm.running_mean is not None
+            and norm.running_var is not None
+            and norm.num_batches_tracked is not None
+        ):
             assert self.steps is not None
             together = isinstance(norm, SEQUENCE_NORMS)
             updates = 1 if together else self.steps
@@ -280,7 +294,7 @@ class Sweep:
         if isinstance(module, _BatchNorm):
             return partial(self._norm, module, plain)
         if type(module) in _STEADY:
-            return partial(self.treatment.other, self, module, plain)
+            return partial(self._other, module, plain)
         return None
 
     def _neuron(self, neuron: Neuron, current: Tensor) -> Tensor:
@@ -312,6 +326,10 @@ class Sweep:
     def _norm(self, norm: _BatchNorm, plain: Forward, x: Tensor) -> Tensor:
         self._use(norm)
         return self.treatment.norm(self, norm, x, plain)
+
+    def _other(self, module: nn.Module, plain: Forward, *inputs: Any, **options: Any) -> Any:
+        self._use(module)
+        return self.treatment.other(self, module, plain, *inputs, **options)
 
     def _in_time(self, treat: Callable[..., Tensor], module: nn.Module, x: Tensor) -> Tensor:
         return treat(self, module, x)

@@ -65,7 +65,9 @@ def step(
         if state is not None:
             unknown = state.keys() - modules.keys()
             if unknown:
-                raise ValueError(f"The state is of another model: this one has no {', '.join(sorted(unknown))}.")
+                raise ValueError(
+                    f"The state is of another model: this one has no {', '.join(sorted(unknown))}."
+                )
             sweep.states = {modules[name]: part for name, part in state.items()}
         output = sweep.forward(xs)[0]
         names = {module: name for name, module in modules.items()}

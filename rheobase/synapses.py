@@ -90,10 +90,20 @@ class _Convolution(Operation):
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return torch.ops.aten.convolution(
-            x, weight, bias, self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups
+            x,
+            weight,
+            bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.transposed,
+            self.output_padding,
+            self.groups,
         )
 
-    def _gradients(self, grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
+    def _gradients(
+        self, grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         return torch.ops.aten.convolution_backward(
             grad, x, weight, None, self.stride, self.padding, self.dilation, self.transposed, self.output_padding,
             self.groups, mask,

@@ -525,7 +525,7 @@ def ottt(
 ) -> Answer:
     """grad W = sum_t (delta[t]*slope[t])^T trace[t], the trace of what enters the synapse.
 
-    trace_decay: of every trace; None for the receiving neuron's, or the sender's if the readout has no memory.
+    trace_decay: of every trace; None for the receiving neuron's, or the sender's for a plain readout.
     A leaky readout's weight is always traced, with its own decay. Norm parameters are untraced.
     bias_trace: the bias sees k[t] = decay*k[t-1] + 1 in neurons and leaky readouts, not in a plain readout.
     """

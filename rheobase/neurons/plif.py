@@ -52,4 +52,6 @@ class PLIF(Neuron):
         return torch.sigmoid(self.leak.detach())
 
     def extra_repr(self) -> str:
-        return f"shape={tuple(self.leak.shape)}{', decay_input=True' if self.decay_input else ''}, {self.firing}"
+        return (
+            f"shape={tuple(self.leak.shape)}{', decay_input=True' if self.decay_input else ''}, {self.firing}"
+        )

@@ -4,6 +4,7 @@ from rheobase.rules.bptt import BPTT, TruncatedBPTT
 from rheobase.rules.eligibility import Instantaneous, Traces
 from rheobase.rules.online import Online
 from rheobase.rules.ottt import OTTT
+from rheobase.rules.rate_bp import RateBP
 from rheobase.rules.rule import Result, Rule
 from rheobase.rules.schedules import EveryStep, GivenSteps, LastSteps, RandomSteps
 from rheobase.rules.signals import Backprop, DirectFeedback
@@ -13,6 +14,7 @@ from rheobase.rules.stllr import STLLR
 RULES = {
     "bptt": BPTT,
     "ottt": OTTT,
+    "rate-bp": RateBP,
     "s-tllr": STLLR,
     "sltt": SLTT,
     "truncated-bptt": TruncatedBPTT,
@@ -32,6 +34,7 @@ __all__ = [
     "LastSteps",
     "Online",
     "RandomSteps",
+    "RateBP",
     "Result",
     "Rule",
     "Traces",

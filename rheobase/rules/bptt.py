@@ -59,7 +59,9 @@ class BPTT:
     ) -> Result:
         require_learning(model)
         if self.objective == "mean_output" and isinstance(target, PerStep):
-            raise ValueError('objective="mean_output" has one output for all steps: it cannot have PerStep targets.')
+            raise ValueError(
+                'objective="mean_output" has one output for all steps: it cannot have PerStep targets.'
+            )
         feed = Feed(xs, target)
 
         def objective(outputs: Tensor) -> Tensor:
@@ -128,7 +130,9 @@ class TruncatedBPTT:
         refuse_sequence_norms(model, self)
         feed = Feed(xs, target)
         if feed.steps is None:
-            raise ValueError("TruncatedBPTT averages over T and needs to know it: pass a tensor or a list of steps.")
+            raise ValueError(
+                "TruncatedBPTT averages over T and needs to know it: pass a tensor or a list of steps."
+            )
         outputs, total = [], torch.zeros(())
         with Sweep(model, steps=feed.steps, learns=True) as sweep:
             done = 0

@@ -1,6 +1,6 @@
 """A synapse whose weight is credited with traces: one forward, and in the backward pass
 
-    grad W = causal * vjp_W(trace, g) + acausal * vjp_W(x, error),   grad x = vjp_x(W, g)
+grad W = causal * vjp_W(trace, g) + acausal * vjp_W(x, error),   grad x = vjp_x(W, g)
 """
 
 from collections.abc import Callable
@@ -22,6 +22,7 @@ class Call:
     skips: whether the backward pass under way only looks for this synapse's output.
     error: the non-causal error at the synapse's output, gathered before its own backward runs.
     output: what the synapse gave out, while the chunk lasts.
+    value: the output, where it is known already.
     """
 
     operation: Operation
@@ -30,6 +31,7 @@ class Call:
     skips: Callable[[], bool]
     error: Tensor | None = None
     output: Tensor | None = None
+    value: Tensor | None = None
 
     def add_error(self, error: Tensor) -> None:
         self.error = error if self.error is None else self.error + error
@@ -45,7 +47,7 @@ class CreditedSynapse(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.call, ctx.keeps_x = call, keeps_x
         ctx.save_for_backward(weight, trace, *([x] if keeps_x else []))
-        return call.operation.forward(x, weight, bias)
+        return call.operation.forward(x, weight, bias) if call.value is None else call.value
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:

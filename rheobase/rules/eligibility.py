@@ -148,7 +148,9 @@ class TraceTreatment(Treatment):
         if self._wiring is not None and torch.is_grad_enabled():
             calls = [self._calls[source] for source in self._wiring.senders[neuron] if source in self._calls]
             earlier = sweep.folded([trace for trace in traces if trace is not None])
-        fired: Tensor = Fire.apply(currents, [sweep.folded(spikes)], sweep.folded(slopes), earlier, calls, self)
+        fired: Tensor = Fire.apply(
+            currents, [sweep.folded(spikes)], sweep.folded(slopes), earlier, calls, self
+        )
         return fired
 
     def wired(self, sweep: Sweep, wiring: Wiring) -> None:
@@ -178,7 +180,9 @@ class TraceTreatment(Treatment):
             errors = torch.autograd.grad(currents, outputs, error, retain_graph=True, allow_unused=True)
         finally:
             self._skips = False
-        for call, part in zip((c for c in calls if c.output is not None and c.output.requires_grad), errors, strict=True):
+        for call, part in zip(
+            (c for c in calls if c.output is not None and c.output.requires_grad), errors, strict=True
+        ):
             if part is not None:
                 call.add_error(part)
 

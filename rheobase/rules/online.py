@@ -74,7 +74,9 @@ class Online:
         require_learning(model)
         refuse_sequence_norms(model, self)
         if after_step is not None and self.chunk > 1:
-            raise ValueError(f"after_step changes the weights at each learning step, which needs chunk=1, got {self.chunk}.")
+            raise ValueError(
+                f"after_step changes the weights at each learning step, which needs chunk=1, got {self.chunk}."
+            )
         feed = Feed(xs, target)
         learns, count = self.schedule.draw(feed.steps)
         divisor = {"learning": count, "all": feed.steps, "nothing": 1}[self.average]

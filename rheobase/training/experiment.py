@@ -96,10 +96,11 @@ class Experiment:
     def learning_rule(self) -> Rule:
         """The rule, with this experiment's chunk where the rule has such a knob."""
         rule = rule_named(self.rule) if isinstance(self.rule, str) else self.rule
-        if self.chunk is None or not hasattr(rule, "chunk"):
+        own = vars(rule).get("chunk", self.chunk)
+        if self.chunk is None or "chunk" not in vars(rule):
             return rule
-        if rule.chunk not in (None, self.chunk):
-            raise ValueError(f"Two sizes of chunk: {self.chunk}, and {rule.chunk} in {rule}. Leave one out.")
+        if own not in (None, self.chunk):
+            raise ValueError(f"Two sizes of chunk: {self.chunk}, and {own} in {rule}. Leave one out.")
         return replace(rule, chunk=self.chunk)  # type: ignore[type-var]
 
     def load_data(self) -> Data:

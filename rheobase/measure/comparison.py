@@ -1,0 +1,139 @@
+"""Several rules on the same task: accuracy, time, memory, and how good their gradients are."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rheobase.measure.agreement import Agreement, gradient_cosine
+from rheobase.measure.memory import TrainingMemory, training_memory
+from rheobase.rules.rule import Rule
+from rheobase.training import DivergedError, Experiment, Progress, Report, Silent, fit, rule_named, rule_text
+from rheobase.training.environment import device_named, environment
+from rheobase.training.files import write_json
+
+REFUSALS = (ValueError, TypeError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class RuleRun:
+    """One rule with one seed. agreement: with BPTT on one train batch, `before` and `after` the training."""
+
+    seed: int
+    report: Report
+    before: Agreement
+    after: Agreement
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found about one rule; `refusal` says why there is nothing."""
+
+    rule: str
+    runs: tuple[RuleRun, ...] = ()
+    memory: TrainingMemory | None = None
+    refusal: str | None = None
+
+    def mean(self, value: Callable[[RuleRun], float]) -> float:
+        return statistics.fmean(value(run) for run in self.runs)
+
+    def spread(self, value: Callable[[RuleRun], float]) -> float:
+        """The sample standard deviation over the seeds, 0 for one seed."""
+        return statistics.stdev(value(run) for run in self.runs) if len(self.runs) > 1 else 0.0
+
+
+def default_rules(steps: int) -> tuple[str, ...]:
+    """The rules worth comparing on sequences of `steps` steps; SLTT also with a quarter of them."""
+    return ("bptt", "rate-bp", "sltt", f"sltt(steps={max(1, steps // 4)})", "ottt", "s-tllr")
+
+
+def compare(
+    base: Experiment,
+    rules: Sequence[str],
+    *,
+    seeds: Sequence[int] = (0,),
+    progress: Callable[[str], Progress] = lambda title: Silent(),
+    reference: str = "bptt",
+) -> tuple[Row, ...]:
+    """Trains `base` with each rule and each seed: the same data, initial weights and order of samples for all.
+
+    progress: makes what shows one training, given its title.
+
+    A rule that refuses the model, or whose loss diverges, gets a row that says so.
+    """
+    for rule in rules:
+        rule_named(rule)
+    return tuple(measured(replace(base, rule=rule), seeds, progress, rule_named(reference)) for rule in rules)
+
+
+def measured(
+    experiment: Experiment, seeds: Sequence[int], progress: Callable[[str], Progress], reference: Rule
+) -> Row:
+    text = rule_text(experiment.rule)
+    model, xs, target = first_batch(experiment)
+    rule, loss = experiment.learning_rule(), experiment.loss_function()
+    try:
+        memory = training_memory(rule, model, xs, target, loss)
+        runs = []
+        for seed in seeds:
+            seeded = replace(experiment, seed=seed)
+            model, xs, target = first_batch(seeded)
+            before = gradient_cosine(rule, reference, model, xs, target, loss)
+            title = text if len(seeds) == 1 else f"{text}, seed {seed}"
+            report = fit(seeded, progress=progress(title))
+            report.model.train()
+            after = gradient_cosine(rule, reference, report.model, xs, target, loss)
+            runs.append(RuleRun(seed, report, before, after))
+    except (*REFUSALS, DivergedError) as error:
+        return Row(text, refusal=str(error))
+    return Row(text, tuple(runs), memory)
+
+
+def first_batch(experiment: Experiment) -> tuple[nn.Module, Tensor, Tensor]:
+    """The untrained model, in train mode, and a batch of the train part in stored order."""
+    device, data = device_named(experiment.device), experiment.load_data()
+    torch.manual_seed(experiment.seed)
+    model = experiment.build_model(data).to(device)
+    xs, target = next(iter(data.train.batches(experiment.batch_size, device=device)))
+    return model, xs, target
+
+
+def results(base: Experiment, rows: Sequence[Row], command: Sequence[str] | None = None) -> dict[str, Any]:
+    """All that was found, for JSON."""
+    shared = {name: value for name, value in base.settings().items() if name not in ("rule", "seed")}
+    return {
+        **environment(device_named(base.device), command),
+        "experiment": shared,
+        "rules": [row_results(row) for row in rows],
+    }
+
+
+def row_results(row: Row) -> dict[str, Any]:
+    if row.memory is None:
+        return {"rule": row.rule, "refusal": row.refusal}
+    return {
+        "rule": row.rule,
+        "kept_bytes": row.memory.kept,
+        "peak_bytes": row.memory.peak,
+        "runs": [
+            {
+                "seed": run.seed,
+                "test_accuracy": run.report.test_accuracy,
+                "validation_accuracy": run.report.validation_accuracy,
+                "best_epoch": run.report.best_epoch,
+                "seconds": run.report.seconds,
+                "agreement_before": asdict(run.before),
+                "agreement_after": asdict(run.after),
+                "epochs": [asdict(epoch) for epoch in run.report.epochs],
+            }
+            for run in row.runs
+        ],
+    }
+
+
+def write_results(folder: Path, found: dict[str, Any]) -> None:
+    write_json(folder / "results.json", found)

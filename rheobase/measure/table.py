@@ -1,0 +1,50 @@
+"""The comparison of rules as a table for the terminal."""
+
+from collections.abc import Callable, Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from rheobase.measure.comparison import Row, RuleRun
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """A line for each rule; a rule that refused has its reason below the table, see `refusals`."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    made.add_column("rule")
+    for title in ("test accuracy", "training", "kept for backward", "peak memory", "cosine to BPTT: start", "end"):
+        made.add_column(title, justify="right")
+    for row in rows:
+        made.add_row(escape(row.rule), *cells(row))
+    return made
+
+
+def cells(row: Row) -> list[str]:
+    if row.memory is None:
+        return ["[red]refused[/]"]
+    return [
+        with_spread(row, lambda run: 100 * run.report.test_accuracy, "{:.2f}", " %"),
+        with_spread(row, lambda run: run.report.seconds, "{:.1f}", " s"),
+        size(row.memory.kept),
+        size(row.memory.peak),
+        f"{row.mean(lambda run: run.before.cosine):.3f}",
+        f"{row.mean(lambda run: run.after.cosine):.3f}",
+    ]
+
+
+def with_spread(row: Row, value: Callable[[RuleRun], float], form: str, unit: str) -> str:
+    spread = f" ± {form.format(row.spread(value))}" if len(row.runs) > 1 else ""
+    return form.format(row.mean(value)) + spread + unit
+
+
+def refusals(rows: Sequence[Row]) -> list[str]:
+    return [f"{row.rule}: {row.refusal}" for row in rows if row.refusal is not None]
+
+
+def size(count: float) -> str:
+    """Bytes with a unit of 1024."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"

@@ -1,0 +1,97 @@
+"""A guard for rate passes: what lies between neurons must commute with the mean over time."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+_AFFINE = frozenset(
+    """
+    add add_ __add__ __radd__ __iadd__ sub sub_ __sub__ __rsub__ __isub__ rsub neg __neg__ sum mean __get__ __getitem__
+    flatten unflatten view view_as reshape permute transpose swapaxes movedim squeeze unsqueeze contiguous clone
+    detach to type float double half bfloat16 cpu cuda expand expand_as repeat cat concat stack hstack vstack split
+    chunk unbind narrow select index_select roll flip pad interpolate pixel_shuffle pixel_unshuffle
+    avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d linear
+    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d requires_grad_ register_hook
+    """.split()
+)
+_BILINEAR = frozenset("mul mul_ __mul__ __rmul__ __imul__ matmul __matmul__ __rmatmul__ mm bmm einsum".split())
+_QUOTIENT = frozenset("div div_ __truediv__ __itruediv__ true_divide".split())
+
+
+class CommutesWithMean(TorchFunctionMode):
+    """While active, refuses any function of time-dependent values that is not affine in them.
+
+    trusts: lets everything pass, for code that is known to handle its own means.
+    """
+
+    def __init__(self, changes: bool) -> None:
+        super().__init__()
+        self.trusts = False
+        self._input_changes = changes
+
+    def marked(self, x: Tensor, like: Tensor | None = None) -> Tensor:
+        """A view of x, marked as time-dependent if the input is (or, given `like`, if that is)."""
+        trusted, self.trusts = self.trusts, True
+        x = x.view_as(x)
+        self.trusts = trusted
+        x._rheobase_changes = self._input_changes if like is None else _changes(like)  # type: ignore[attr-defined]
+        return x
+
+    def changing(self, x: Tensor) -> Tensor:
+        """x, marked as time-dependent: it comes from a neuron."""
+        x._rheobase_changes = True  # type: ignore[attr-defined]
+        return x
+
+    @contextmanager
+    def trusted(self) -> Iterator[None]:
+        before, self.trusts = self.trusts, True
+        try:
+            yield
+        finally:
+            self.trusts = before
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        made = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
+        if self.trusts or not made:
+            return out
+        changing = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor) and _changes(x)]
+        if changing:
+            self._check(func, args, len(changing))
+            for x in made:
+                self.changing(x)
+        return out
+
+    @staticmethod
+    def _check(func: Callable[..., Any], args: tuple[Any, ...], changing: int) -> None:
+        name = getattr(func, "__name__", str(func))
+        if name in _AFFINE or (name in _BILINEAR and changing == 1):
+            return
+        if name in _QUOTIENT and changing == 1 and isinstance(args[0], Tensor) and _changes(args[0]):
+            return
+        if name.startswith(("dropout", "alpha_dropout", "feature_dropout")):
+            if not args[2 if len(args) > 2 else -1]:
+                return
+            advice = "Use rheobase.TimeSharedDropout, whose mask is the same at every step."
+        elif "max_pool" in name:
+            advice = "Use average pooling, or nn.MaxPool2d as a module, whose mean Jacobian is known."
+        else:
+            advice = "Put it before the first neuron of a constant input, or train with SLTT, OTTT or BPTT."
+        raise ValueError(
+            f"RateBP replaces spikes by their mean over time, but {name!r} between neurons does not commute with the "
+            f"mean. {advice}"
+        )
+
+
+def _changes(x: Tensor) -> bool:
+    return getattr(x, "_rheobase_changes", False)
