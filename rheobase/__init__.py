@@ -13,7 +13,18 @@ from rheobase.layers import (
     heaviside_gain,
 )
 from rheobase.neurons import ALIF, IF, LI, LIF, PLIF, CubaLIF, Neuron
-from rheobase.rules import BPTT, TruncatedBPTT
+from rheobase.rules import (
+    BPTT,
+    OTTT,
+    RULES,
+    SLTT,
+    STLLR,
+    Online,
+    RateBP,
+    Result,
+    Rule,
+    TruncatedBPTT,
+)
 from rheobase.sequence import PerStep, constant
 from rheobase.surrogates import ATan, FastSigmoid, InverseQuadratic, Rectangle, Sigmoid, Surrogate, Triangle
 

@@ -92,9 +92,7 @@ def load(name: str, **options: Any) -> Data:
 def options_of(name: str) -> dict[str, Any]:
     """The options that `load` takes for this data set, with their defaults."""
     parameters = inspect.signature(choose("data set", name, DATASETS)).parameters
-    own: dict[str, Any] = {
-        option: parameter.default for option, parameter in parameters.items() if option != "split"
-    }
+    own: dict[str, Any] = {option: parameter.default for option, parameter in parameters.items() if option != "split"}
     own.update(vars(parameters["split"].default))
     return own
 

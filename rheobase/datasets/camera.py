@@ -53,9 +53,7 @@ class Camera:
         if min(self.image_size, self.bins_per_move, self.substeps) < 1 or self.size < self.image_size:
             raise ValueError(f"Expected counts of at least 1 and image_size up to size, got {self}.")
         if min(self.threshold, self.floor, self.bin_seconds) <= 0 or min(self.mismatch, self.noise_rate) < 0:
-            raise ValueError(
-                f"Expected positive threshold, floor, bin_seconds and no negative rate, got {self}."
-            )
+            raise ValueError(f"Expected positive threshold, floor, bin_seconds and no negative rate, got {self}.")
 
     @property
     def bins(self) -> int:
@@ -96,7 +94,7 @@ def corners(order: Sequence[int]) -> list[tuple[float, float]]:
 
 
 def positions(camera: Camera, order: Sequence[int], substeps: int) -> Iterator[tuple[float, float]]:
-    """The camera's (y, x) after each of `substeps` parts of each bin; a saccade eases in and out as a cosine."""
+    """The camera's (y, x) after each of `substeps` parts of a bin; saccades ease in and out as a cosine."""
     count = camera.bins_per_move * substeps
     for (y0, x0), (y1, x1) in pairwise(corners(order)):
         for k in range(1, count + 1):

@@ -51,9 +51,7 @@ def parse(data: bytes, path: Path, *, dimensions: int) -> Tensor:
     if len(data) < expected:
         raise ValueError(f"{path}: truncated at offset {len(data)}: sizes {sizes} need {expected} bytes.")
     if len(data) > expected:
-        raise ValueError(
-            f"{path}: {len(data) - expected} bytes too many: sizes {sizes} end at offset {expected}."
-        )
+        raise ValueError(f"{path}: {len(data) - expected} bytes too many: sizes {sizes} end at offset {expected}.")
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=header).reshape(sizes).copy())
 
 
@@ -71,6 +69,5 @@ def check_pair(images: Tensor, labels: Tensor, where: tuple[Path, Path], *, clas
     if len(wrong):
         first = int(wrong[0])
         raise ValueError(
-            f"{where[1]}: expected labels in 0 .. {classes - 1}, "
-            f"got {int(labels[first])} at offset {8 + first}."
+            f"{where[1]}: expected labels in 0 .. {classes - 1}, got {int(labels[first])} at offset {8 + first}."
         )

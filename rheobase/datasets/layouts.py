@@ -59,7 +59,7 @@ class Rows:
         return height, (channels * width,)
 
     def time_first(self, samples: Tensor) -> Tensor:
-        return samples.to(torch.float32).permute(2, 0, 1, 3).flatten(2)
+        return samples.to(torch.float32).permute(2, 0, 1, 3).flatten(2).contiguous()
 
 
 @dataclass(frozen=True)

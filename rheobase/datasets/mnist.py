@@ -56,9 +56,7 @@ FASHION_MNIST = Source(
 )
 
 
-def mnist(
-    *, steps: int = 8, root: str | Path | None = None, verify: bool = True, split: Split = WHOLE
-) -> Data:
+def mnist(*, steps: int = 8, root: str | Path | None = None, verify: bool = True, split: Split = WHOLE) -> Data:
     """MNIST: 60000 + 10000 handwritten digits, shape [1, 28, 28] in [0, 1], shown for `steps` steps.
 
     root: the folder of the four idx files; else $RHEOBASE_DATA/mnist, data/mnist, ~/.cache/rheobase/mnist.
@@ -67,9 +65,7 @@ def mnist(
     return idx_data(MNIST, root, verify, steps, split)
 
 
-def fashion_mnist(
-    *, steps: int = 8, root: str | Path | None = None, verify: bool = True, split: Split = WHOLE
-) -> Data:
+def fashion_mnist(*, steps: int = 8, root: str | Path | None = None, verify: bool = True, split: Split = WHOLE) -> Data:
     """Fashion-MNIST: 60000 + 10000 images of clothes, shape [1, 28, 28] in [0, 1], shown for `steps` steps.
 
     root: the folder of the four idx files; else $RHEOBASE_DATA/fashion-mnist, then the place of Debian's
@@ -85,9 +81,7 @@ def idx_data(source: Source, root: str | Path | None, verify: bool, steps: int, 
     Raises FileNotFoundError saying where to get missing files, ValueError for a damaged file.
     """
     layout = Static(steps)
-    train, test = (
-        read_part(source, part, folders(source, root), verify, layout) for part in ("train", "t10k")
-    )
+    train, test = (read_part(source, part, folders(source, root), verify, layout) for part in ("train", "t10k"))
     return split.divide(source.name, train, test)
 
 

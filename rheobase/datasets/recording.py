@@ -38,7 +38,9 @@ def record(
     counts = torch.empty(len(images), bins, 2, camera.size, camera.size, dtype=torch.uint8)
     lags = first_lags(len(images), camera, stream)
     for number, order in enumerate(orders):
-        for members in torch.split((chosen == number).nonzero().squeeze(1), BATCH):
+        followers = (chosen == number).nonzero().squeeze(1)
+        for start in range(0, len(followers), BATCH):
+            members = followers[start : start + BATCH]
             counts[members] = moved(images[members], lags[members], order, camera, bins)
     add_noise(counts, camera, stream)
     return counts
@@ -82,7 +84,7 @@ def seeded(purpose: str, camera: Camera) -> torch.Generator:
 
 
 def send(level: Tensor, reference: Tensor, threshold: Tensor, events: Tensor) -> None:
-    """Adds to `events` `[2, N, S, S]` what pixels at `level` send and moves `reference` after it, in place."""
+    """Adds to `events` `[2, N, S, S]` what pixels at `level` send; moves `reference` after it, in place."""
     change = level.sub_(reference)
     for channel, sign in enumerate((1, -1)):
         sent = change.div(threshold[channel] * sign).floor_().clamp_(min=0)

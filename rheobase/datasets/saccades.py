@@ -25,8 +25,8 @@ def saccades(data: Data, *, bins: int = 12, camera: Camera = NMNIST) -> Data:
     data: samples `[M, 1, H, W]` in [0, 1].
     bins: of equal length, over the 300 ms; a divisor of 60.
 
-    Made at 350 images a second and CPU core, then kept in $RHEOBASE_CACHE or ~/.cache/rheobase.
-    A sample takes 2312 bytes a bin, in memory and on disk.
+    Made on first use, some 300 images a second on one CPU core, and kept in $RHEOBASE_CACHE or
+    ~/.cache/rheobase. A sample takes 2312 bytes a bin, in memory and on disk.
     """
 
     def seen(which: str, part: Sequences) -> Sequences:
@@ -68,8 +68,7 @@ def settings(
         "format": FORMAT,
         "corners": CORNERS,
         "stream": which,
-        "source": part.fingerprint(),
-        "chosen": replace(part, targets=chosen, classes=len(orders)).fingerprint(),
+        "images and chosen": replace(part, targets=chosen, classes=len(orders)).fingerprint(),
         "orders": [list(order) for order in orders],
         "camera": asdict(camera),
         "bins": bins,

@@ -147,8 +147,7 @@ def check_labels(samples: Tensor, targets: Tensor, classes: int) -> None:
         raise TypeError(f"Expected targets [M] of int64, got {list(targets.shape)} of {targets.dtype}.")
     if samples.ndim < 1 or len(samples) != len(targets):
         raise ValueError(
-            f"Expected one sample for each of {len(targets)} targets, "
-            f"got samples of shape {list(samples.shape)}."
+            f"Expected one sample for each of {len(targets)} targets, got samples of shape {list(samples.shape)}."
         )
     if not len(targets):
         raise ValueError("Expected at least one sample, got none.")

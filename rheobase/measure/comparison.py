@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rheobase.datasets import Data
 from rheobase.measure.agreement import Agreement, gradient_cosine
 from rheobase.measure.memory import TrainingMemory, training_memory
 from rheobase.rules.rule import Rule
@@ -67,24 +68,29 @@ def compare(
     """
     for rule in rules:
         rule_named(rule)
-    return tuple(measured(replace(base, rule=rule), seeds, progress, rule_named(reference)) for rule in rules)
+    data = base.load_data()
+    return tuple(measured(replace(base, rule=rule), data, seeds, progress, rule_named(reference)) for rule in rules)
 
 
 def measured(
-    experiment: Experiment, seeds: Sequence[int], progress: Callable[[str], Progress], reference: Rule
+    experiment: Experiment,
+    data: Data,
+    seeds: Sequence[int],
+    progress: Callable[[str], Progress],
+    reference: Rule,
 ) -> Row:
     text = rule_text(experiment.rule)
-    model, xs, target = first_batch(experiment)
+    model, xs, target = first_batch(experiment, data)
     rule, loss = experiment.learning_rule(), experiment.loss_function()
     try:
         memory = training_memory(rule, model, xs, target, loss)
         runs = []
         for seed in seeds:
             seeded = replace(experiment, seed=seed)
-            model, xs, target = first_batch(seeded)
+            model, xs, target = first_batch(seeded, data)
             before = gradient_cosine(rule, reference, model, xs, target, loss)
             title = text if len(seeds) == 1 else f"{text}, seed {seed}"
-            report = fit(seeded, progress=progress(title))
+            report = fit(seeded, progress=progress(title), data=data)
             report.model.train()
             after = gradient_cosine(rule, reference, report.model, xs, target, loss)
             runs.append(RuleRun(seed, report, before, after))
@@ -93,9 +99,9 @@ def measured(
     return Row(text, tuple(runs), memory)
 
 
-def first_batch(experiment: Experiment) -> tuple[nn.Module, Tensor, Tensor]:
+def first_batch(experiment: Experiment, data: Data) -> tuple[nn.Module, Tensor, Tensor]:
     """The untrained model, in train mode, and a batch of the train part in stored order."""
-    device, data = device_named(experiment.device), experiment.load_data()
+    device = device_named(experiment.device)
     torch.manual_seed(experiment.seed)
     model = experiment.build_model(data).to(device)
     xs, target = next(iter(data.train.batches(experiment.batch_size, device=device)))

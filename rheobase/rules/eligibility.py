@@ -78,9 +78,10 @@ class Traces(Eligibility):
 
 @dataclass(frozen=True)
 class _Role:
-    """What a synapse's weight is credited with: decay None means no trace."""
+    """What a synapse is credited with; a decay of None means no trace, of the input or of the bias."""
 
-    decay: float | None
+    decay: float | None = None
+    bias_decay: float | None = None
     causal: float = 1.0
     acausal: float = 0.0
 
@@ -98,12 +99,13 @@ class TraceTreatment(Treatment):
         self._pre: dict[nn.Module, Tensor] = {}
         self._post: dict[nn.Module, Tensor] = {}
         self._bias: dict[nn.Module, float] = {}
+        self._hears_input: set[nn.Module] = set()
         self._calls: dict[nn.Module, Call] = {}  # the latest of each synapse
         self._made: list[Call] = []
         self._skips = False
 
     def synapse(self, sweep: Sweep, synapse: nn.Module, x: Tensor, plain: Callable[..., Tensor]) -> Tensor:
-        if not self._is_traced(synapse, x):
+        if not self._is_credited(synapse, x):
             return super().synapse(sweep, synapse, x, plain)
         if sweep.place(synapse):
             raise ValueError(
@@ -119,7 +121,7 @@ class TraceTreatment(Treatment):
         call = Call(
             self._operations[synapse],
             factors=lambda: (self._roles[synapse].causal, self._roles[synapse].acausal),
-            bias_trace=self._bias_trace(sweep, synapse) if self.settings.on_bias else None,
+            bias_trace=self._bias_trace(sweep, synapse),
             skips=lambda: self._skips,
         )
         keeps_x = self._wiring is not None and self._roles[synapse].acausal != 0
@@ -190,33 +192,44 @@ class TraceTreatment(Treatment):
     def skips(self) -> bool:
         return self._skips
 
-    def _is_traced(self, synapse: nn.Module, x: Tensor) -> bool:
+    def _is_credited(self, synapse: nn.Module, x: Tensor) -> bool:
         if self._wiring is not None:
-            return synapse in self._roles and self._roles[synapse].decay is not None
-        return self.settings.on_input or any(isinstance(source, Neuron) for source in origins(x))
+            role = self._roles.get(synapse, _Role())
+            return role.decay is not None or role.bias_decay is not None
+        return self.settings.on_input or self.settings.on_bias or _hears_neurons(x)
 
     def _trace(self, sweep: Sweep, synapse: nn.Module, x: Tensor) -> Tensor:
-        """The trace after each step of the chunk, `[c * N, ...]`."""
-        x = x.detach()
-        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        """The trace after each step of the chunk, `[c * N, ...]`, in float32 at least."""
+        wide = x.detach().float() if x.dtype in (torch.float16, torch.bfloat16) else x.detach()
         if self._wiring is None:
             self._pre[synapse] = wide.clone()
+            if not _hears_neurons(x):
+                self._hears_input.add(synapse)
             return wide
         decay = self._roles[synapse].decay
-        assert decay is not None
+        if decay is None:
+            return wide
         traces = []
         for now in sweep.unfolded(wide):
             self._pre[synapse] = decay * self._pre[synapse] + now
             traces.append(self._pre[synapse])
         return sweep.folded(traces)
 
-    def _bias_trace(self, sweep: Sweep, synapse: nn.Module) -> Tensor:
-        decay = self._roles[synapse].decay if self._wiring is not None else 0.0
+    def _bias_trace(self, sweep: Sweep, synapse: nn.Module) -> Tensor | None:
+        """The trace of the constant 1 after each step of the chunk, `[c]`; None without a trace."""
+        if not self.settings.on_bias:
+            return None
+        if self._wiring is None:
+            self._bias[synapse] = 1.0
+            return None
+        decay = self._roles[synapse].bias_decay
+        if decay is None:
+            return None
         values = []
         for _ in range(sweep.chunk):
-            self._bias[synapse] = (decay or 0.0) * self._bias.get(synapse, 0.0) + 1
+            self._bias[synapse] = decay * self._bias[synapse] + 1
             values.append(self._bias[synapse])
-        return torch.tensor(values)
+        return torch.tensor(values, dtype=torch.float64)
 
     def _role(self, sweep: Sweep, synapse: nn.Module, wiring: Wiring) -> _Role:
         settings, receivers = self.settings, wiring.receivers[synapse]
@@ -229,16 +242,21 @@ class TraceTreatment(Treatment):
                 f"its output reaches {found} before any neuron. Put a neuron after each hidden synapse, or use SLTT, "
                 "OTTT or RateBP."
             )
-        if receivers == {OUTPUT}:
-            return _Role(self._sender_decay(sweep, synapse, wiring) if settings.on_readout else None)
         after = wiring.neurons_after(synapse)
-        if integrates and not fires:
-            own = settings.decay_readout
-            return _Role(_common_decay(sweep, synapse, after) if own is None else own)
         if not after:
             return _Role(self._sender_decay(sweep, synapse, wiring) if settings.on_readout else None)
-        decay = settings.decay_pre if settings.decay_pre is not None else _common_decay(sweep, synapse, after)
-        return _Role(decay, settings.causal if fires else 1.0, settings.acausal if fires else 0.0)
+        if integrates and not fires:
+            decay = settings.decay_readout
+        else:
+            decay = settings.decay_pre
+        if decay is None:
+            decay = _common_decay(sweep, synapse, after)
+        return _Role(
+            decay if settings.on_input or synapse not in self._hears_input else None,
+            decay if settings.on_bias else None,
+            settings.causal if fires else 1.0,
+            settings.acausal if fires else 0.0,
+        )
 
     def _sender_decay(self, sweep: Sweep, synapse: nn.Module, wiring: Wiring) -> float:
         if self.settings.decay_pre is not None:
@@ -275,6 +293,11 @@ class Fire(torch.autograd.Function):
             currents, earlier = kept
             ctx.treatment.give_error(ctx.calls, currents, delta * earlier)
         return delta * slope, None, None, None, None, None
+
+
+def _hears_neurons(x: Tensor) -> bool:
+    """Whether a neuron is among the origins of x (known while the wiring is read)."""
+    return any(isinstance(source, Neuron) for source in origins(x))
 
 
 def _common_decay(sweep: Sweep, synapse: nn.Module, neurons: set[Neuron]) -> float:

@@ -27,40 +27,39 @@ class Experiment:
 
     Names may carry options: "digits(steps=16)", "mlp(hidden=[256, 128])", "lif(decay=0.9, surrogate=atan)".
 
-    data: the data set; `rheobase list datasets`.
-    model: the architecture; `rheobase list models`.
-    neuron: the neurons of the model; its own choice when not given; `rheobase list neurons`.
-    rule: the learning rule, as text or as an object; `rheobase list rules`.
-    loss: the loss of one step; `rheobase list losses`.
-    optimizer: what moves the weights.
-    learning_rate: at the start.
-    schedule: "cosine" lets the learning rate fall to 0 over the run, batch by batch.
-    weight_decay: decoupled with adamw, a squared penalty with the others.
-    momentum: of sgd; the others have their own.
-    epochs: passes over the train part.
-    batch_size: samples in a batch.
-    seed: of the weights, the order of the samples, and what the rule draws; the data have a seed of their own.
-    device: "auto" takes the GPU when there is one.
-    chunk: steps computed together, by the rule and in evaluation; more is faster and takes more memory.
-
     Raises ValueError for what is unknown or would have no effect.
     """
 
     data: str = "digits"
+    """The data set; see `rheobase list datasets`."""
     model: str = "mlp"
+    """The architecture; see `rheobase list models`."""
     neuron: str | None = None
+    """The neurons of the model, None for its own choice; see `rheobase list neurons`."""
     rule: str | Rule = "bptt"
+    """The learning rule, as text or, in Python, as an object; see `rheobase list rules`."""
     loss: str = "cross_entropy"
+    """The loss of one step; see `rheobase list losses`."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """What moves the weights."""
     learning_rate: float = 2e-3
+    """At the start."""
     schedule: Literal["cosine", "constant"] = "cosine"
+    """With cosine the learning rate falls to 0 over the run, batch by batch."""
     weight_decay: float = 0.0
+    """Decoupled with adamw, a squared penalty with the others."""
     momentum: float = 0.0
+    """Of sgd; the others have their own."""
     epochs: int = 25
+    """Passes over the train part."""
     batch_size: int = 64
+    """Samples in a batch."""
     seed: int = 0
+    """Of the weights, of the order of the samples and of what the rule draws; the data have a seed of their own."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """With auto the GPU where there is one."""
     chunk: int | None = None
+    """Steps computed together, by the rule and in evaluation: more is faster and takes more memory."""
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))

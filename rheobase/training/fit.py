@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from rheobase.datasets import Data
 from rheobase.training.environment import environment
 from rheobase.training.evaluate import read_experiment
 from rheobase.training.experiment import Experiment
@@ -49,6 +50,7 @@ def fit(
     folder: str | Path | None = None,
     progress: Progress | None = None,
     *,
+    data: Data | None = None,
     overwrite: bool = False,
     command: Sequence[str] | None = None,
 ) -> Report:
@@ -56,13 +58,13 @@ def fit(
 
     folder: gets config.json, metrics.jsonl (a line an epoch), weights.safetensors (the best), checkpoint.pt (the
         last, for `resume`) and result.json; nothing is written without one.
+    data: the experiment's own, where it is loaded already.
     overwrite: replace the run in `folder`.
     command: what config.json shows as the command line; this process's own by default.
 
     Raises FileExistsError for a folder that is not empty, DivergedError when the loss is not finite.
     """
-    data = experiment.load_data()
-    loop = Loop(experiment, data)
+    loop = Loop(experiment, data or experiment.load_data())
     if folder is None:
         return _finish(loop, [], None, progress or Silent())
     folder = Path(folder)

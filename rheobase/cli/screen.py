@@ -1,0 +1,33 @@
+"""What the terminal shows around the commands."""
+
+from rich.console import Console
+from rich.markup import escape
+
+_COMMANDS = (
+    ("rheobase train", "train a model with a learning rule", "rheobase train --rule sltt --data digits"),
+    ("rheobase compare", "train with several rules; table, JSON, picture", "rheobase compare bptt sltt ottt"),
+    ("rheobase evaluate", "the test accuracy of a run", "rheobase evaluate runs/mine"),
+    ("rheobase resume", "go on with a run that was stopped", "rheobase resume runs/mine"),
+    ("rheobase list", "rules, models, data sets, neurons, ...", "rheobase list rules"),
+)
+
+
+def first_screen() -> None:
+    """What rheobase does, and each command with an example."""
+    console = Console(highlight=False)
+    console.print(
+        "[bold]Rheobase[/] trains spiking networks over any number of time steps with the\n"
+        "memory of one step, and says how good the gradient is that you got for it.\n"
+    )
+    for name, purpose, example in _COMMANDS:
+        console.print(f"  [bold]{name:<18}[/] {purpose}\n  {'':<18} [cyan]{escape(example)}[/]")
+    console.print(
+        "\nStart with [bold]rheobase compare[/]: six rules on real handwritten digits, about a minute.\n"
+        "[bold]rheobase COMMAND --help[/] shows all options; --traceback shows where an error arose."
+    )
+
+
+def fail(message: str) -> None:
+    """One red line on standard error."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"[bold red]error:[/] [red]{escape(' '.join(message.split()))}[/]")

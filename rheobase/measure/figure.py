@@ -1,0 +1,109 @@
+"""The comparison of rules as one picture."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from rheobase.measure.comparison import Row, RuleRun
+from rheobase.measure.table import size
+from rheobase.training.files import write_aside
+
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00", "#cc79a7", "#7f7f7f", "#8c6d31")
+GREY = "#555555"
+
+
+def write_figure(path: Path, rows: Sequence[Row], title: str) -> None:
+    """Writes a PNG: accuracy, time, memory and cosine for each rule, and the learning curves.
+
+    Rules that refused are left out. Raises ImportError, saying what to install, without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "The picture needs matplotlib, which is not installed: `pip install 'rheobase[plot]'`."
+        ) from error
+    shown = [row for row in rows if row.memory is not None]
+    figure = Figure(figsize=(12, 4.0 + 0.32 * len(shown)), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    upper, lower = figure.subfigures(2, 1, height_ratios=[1 + 0.32 * len(shown), 3.2])
+    panels = upper.subplots(1, 4, sharey=True)
+    for panel, draw in zip(panels, (draw_accuracy, draw_seconds, draw_memory, draw_cosine), strict=True):
+        draw(panel, shown)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.tick_params(axis="y", length=0)
+        panel.margins(y=0.08)
+    panels[0].set_yticks(range(len(shown)), [row.rule for row in shown])
+    panels[0].invert_yaxis()
+    by_epoch, by_time = lower.subplots(1, 2, sharey=True)
+    draw_curves(by_epoch, shown, lambda run: [float(epoch.epoch) for epoch in run.report.epochs], "epoch")
+    draw_curves(
+        by_time, shown, lambda run: list(accumulate(e.seconds for e in run.report.epochs)), "seconds of training"
+    )
+    by_epoch.set_ylabel("validation accuracy, %")
+    by_time.legend(frameon=False, fontsize=9)
+    write_aside(path, partial(figure.savefig, format="png", dpi=150))
+
+
+def draw_accuracy(panel: Any, rows: Sequence[Row]) -> None:
+    """A dot for each seed and a line at their mean."""
+    for place, (row, colour) in enumerate(zip(rows, colours(rows), strict=True)):
+        values = [100 * run.report.test_accuracy for run in row.runs]
+        panel.scatter(values, [place] * len(values), color=colour, s=26, zorder=3, alpha=0.75)
+        mean = sum(values) / len(values)
+        panel.plot([mean, mean], [place - 0.3, place + 0.3], color=colour, lw=2)
+        panel.annotate(f"{mean:.1f}", (mean, place - 0.3), ha="center", va="bottom", fontsize=8, color=GREY)
+    panel.set_title("test accuracy, %", fontsize=10)
+    panel.grid(axis="x", color="#dddddd", lw=0.6)
+
+
+def draw_seconds(panel: Any, rows: Sequence[Row]) -> None:
+    draw_bars(panel, rows, [row.mean(lambda run: run.report.seconds) for row in rows], "{:.1f}".format)
+    panel.set_title("training time, s", fontsize=10)
+
+
+def draw_memory(panel: Any, rows: Sequence[Row]) -> None:
+    """Bars to the peak, the part that autograd keeps in full colour."""
+    memories = [row.memory for row in rows if row.memory is not None]
+    draw_bars(panel, rows, [memory.peak for memory in memories], size, alpha=0.4)
+    panel.barh(range(len(rows)), [memory.kept for memory in memories], color=colours(rows), height=0.62)
+    panel.set_title("memory of a step: kept (full), peak", fontsize=10)
+    panel.set_xticks([])
+
+
+def draw_bars(
+    panel: Any, rows: Sequence[Row], values: Sequence[float], form: Callable[[float], str], alpha: float = 1.0
+) -> None:
+    bars = panel.barh(range(len(rows)), values, color=colours(rows), height=0.62, alpha=alpha)
+    panel.bar_label(bars, [form(value) for value in values], padding=3, fontsize=8, color=GREY)
+    panel.margins(x=0.28)
+    panel.set_xlim(left=0)
+
+
+def draw_cosine(panel: Any, rows: Sequence[Row]) -> None:
+    """A ring at the initial weights, a disc at the trained ones."""
+    for place, (row, colour) in enumerate(zip(rows, colours(rows), strict=True)):
+        before, after = row.mean(lambda run: run.before.cosine), row.mean(lambda run: run.after.cosine)
+        panel.plot([before, after], [place, place], color=colour, lw=1, zorder=2)
+        panel.scatter([before], [place], facecolor="white", edgecolor=colour, s=34, zorder=3)
+        panel.scatter([after], [place], color=colour, s=34, zorder=4)
+    panel.set_title("cosine to BPTT: start (ring), end (disc)", fontsize=10)
+    panel.set_xlim(right=1.02)
+    panel.grid(axis="x", color="#dddddd", lw=0.6)
+
+
+def draw_curves(panel: Any, rows: Sequence[Row], along: Callable[[RuleRun], list[float]], label: str) -> None:
+    """The first seed's validation accuracy, a line for each rule."""
+    for row, colour in zip(rows, colours(rows), strict=True):
+        run = row.runs[0]
+        accuracies = [100 * epoch.validation_accuracy for epoch in run.report.epochs]
+        panel.plot(along(run), accuracies, color=colour, lw=1.4, label=row.rule)
+    panel.set_xlabel(label)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.grid(color="#eeeeee", lw=0.6)
+
+
+def colours(rows: Sequence[Row]) -> list[str]:
+    return [COLOURS[place % len(COLOURS)] for place in range(len(rows))]
