@@ -1,12 +1,14 @@
 """The oracle's networks as plain rheobase modules, and their gradients under a rule."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import oracles
 import torch
 from torch import Tensor, nn
 
 import rheobase as rb
+from rheobase.losses import cross_entropy
 from rheobase.neurons import Neuron
 from rheobase.surrogates import Surrogate
 
@@ -133,3 +135,52 @@ def named(index: int, module: nn.Module, names: dict[str, str]) -> Named:
 def flat(gradients: Named) -> Tensor:
     return torch.cat([gradients[key].flatten() for key in sorted(gradients)])
 
+
+
+class Residual(nn.Module):
+    """x + neuron(norm(conv(x))), and the sum goes through a neuron: two synapses and a skip feed one neuron."""
+
+    def __init__(self, channels: int, norm: type[nn.Module] = nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(channels, channels, 3, padding=1), norm(channels)
+        self.neuron1 = rb.LIF(0.5, threshold=0.5)
+        self.conv2, self.norm2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False), norm(channels)
+        self.shortcut = nn.Conv2d(channels, channels, 1)
+        self.neuron2 = rb.LIF(0.5, detach_reset=True, threshold=0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.neuron1(self.norm1(self.conv1(x)))
+        return self.neuron2(self.norm2(self.conv2(inner)) + self.shortcut(x)) + x
+
+
+def spiking_nets() -> dict[str, Callable[[], nn.Module]]:
+    """Nets on steps [N, 2, 6, 6] with three classes, one of each kind that rules must work on."""
+    return {
+        "linear": lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(72, 6), rb.LIF(0.5), nn.Linear(6, 5), rb.LIF(0.5, reset="zero"), nn.Linear(5, 3)
+        ),
+        "conv-norm-residual": lambda: nn.Sequential(
+            nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), rb.LIF(0.5, threshold=0.5), Residual(3),
+            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(27, 3),
+        ),
+        "standardised": lambda: nn.Sequential(
+            rb.WSConv2d(2, 3, 3, padding=1), rb.LIF(0.5, threshold=0.4), rb.Scale(rb.heaviside_gain()),
+            nn.AvgPool2d(2), nn.Flatten(), rb.WSLinear(27, 5), rb.LIF(0.5, threshold=0.3), nn.Linear(5, 3),
+        ),
+        "recurrent": lambda: nn.Sequential(
+            nn.Flatten(), rb.Recurrent(nn.Linear(72, 6), nn.Linear(6, 6, bias=False), rb.LIF(0.5, threshold=0.4)),
+            nn.Linear(6, 3), rb.LI(0.5),
+        ),
+    }  # fmt: skip
+
+
+def flat_gradient(rule: Any, net: nn.Module, xs: Any, target: Any, *, keep: bool = False) -> Tensor:
+    """The rule's gradient as one vector; the buffers are put back, and earlier gradients dropped unless `keep`."""
+    buffers = [b.clone() for b in net.buffers()]
+    if not keep:
+        net.zero_grad()
+    rule.backward(net, xs, target, loss=cross_entropy)
+    with torch.no_grad():
+        for buffer, before in zip(net.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+    return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from rheobase.cli.screen import first_screen, fail
+from rheobase.cli.screen import fail, first_screen
 from rheobase.version import __version__
 
 __all__ = ["main"]
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     traceback = "--traceback" in arguments
     arguments = [argument for argument in arguments if argument != "--traceback"]
-    from rheobase.cli.commands import EXPECTED, dispatch
+    from rheobase.cli.dispatch import EXPECTED, dispatch
 
     try:
         return dispatch(arguments)

@@ -1,8 +1,9 @@
 """What there is to choose from, described by its own docstrings."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import is_dataclass
+from typing import Any
 
 from rheobase import datasets
 from rheobase.datasets import DATASETS
@@ -31,7 +32,7 @@ def catalogue() -> dict[str, dict[str, tuple[str, str]]]:
     }
 
 
-def described(table: Mapping[str, Callable[..., object]]) -> dict[str, tuple[str, str]]:
+def described(table: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     return {name: (summary(make), call(name, options_of(make), left_out=_GIVEN)) for name, make in table.items()}
 
 
@@ -46,7 +47,7 @@ def summary(thing: object) -> str:
 
 
 def call(name: str, options: Mapping[str, object], left_out: tuple[str, ...]) -> str:
-    """"name(option=default, ...)"; an option without a default shows `...`."""
+    """As `name(option=default, ...)`; an option without a default shows `...`."""
     parts = [
         f"{option}={'...' if default is inspect.Parameter.empty else repr(default)}"
         for option, default in options.items()

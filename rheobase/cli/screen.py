@@ -22,8 +22,8 @@ def first_screen() -> None:
     for name, purpose, example in _COMMANDS:
         console.print(f"  [bold]{name:<18}[/] {purpose}\n  {'':<18} [cyan]{escape(example)}[/]")
     console.print(
-        "\nStart with [bold]rheobase compare[/]: six rules on real handwritten digits, about a minute.\n"
-        "[bold]rheobase COMMAND --help[/] shows all options; --traceback shows where an error arose."
+        "\nStart with [bold]rheobase compare[/]: six rules on handwritten digits, about a minute.\n"
+        "[bold]rheobase COMMAND --help[/] shows all options; --traceback where an error arose."
     )
 
 

@@ -23,9 +23,7 @@ class Agreement:
     of_parameters: dict[str, float]
 
 
-def gradient_cosine(
-    rule: Rule, reference: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss
-) -> Agreement:
+def gradient_cosine(rule: Rule, reference: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss) -> Agreement:
     """The agreement of `rule` with `reference` on one batch.
 
     Computed on copies of the model from the same random state; both are afterwards as they were.

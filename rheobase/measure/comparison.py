@@ -57,19 +57,19 @@ def compare(
     rules: Sequence[str],
     *,
     seeds: Sequence[int] = (0,),
-    progress: Callable[[str], Progress] = lambda title: Silent(),
+    progress: Callable[[str], Progress] | None = None,
     reference: str = "bptt",
 ) -> tuple[Row, ...]:
     """Trains `base` with each rule and each seed: the same data, initial weights and order of samples for all.
 
-    progress: makes what shows one training, given its title.
+    progress: makes what shows one training, given its title. reference: what gradients are compared with.
 
     A rule that refuses the model, or whose loss diverges, gets a row that says so.
     """
     for rule in rules:
         rule_named(rule)
-    data = base.load_data()
-    return tuple(measured(replace(base, rule=rule), data, seeds, progress, rule_named(reference)) for rule in rules)
+    data, show = base.load_data(), progress or (lambda _: Silent())
+    return tuple(measured(replace(base, rule=rule), data, seeds, show, rule_named(reference)) for rule in rules)
 
 
 def measured(

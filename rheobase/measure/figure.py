@@ -26,7 +26,7 @@ def write_figure(path: Path, rows: Sequence[Row], title: str) -> None:
             "The picture needs matplotlib, which is not installed: `pip install 'rheobase[plot]'`."
         ) from error
     shown = [row for row in rows if row.memory is not None]
-    figure = Figure(figsize=(12, 4.0 + 0.32 * len(shown)), layout="constrained")
+    figure: Any = Figure(figsize=(12, 4.0 + 0.32 * len(shown)), layout="constrained")
     figure.suptitle(title, fontsize=11)
     upper, lower = figure.subfigures(2, 1, height_ratios=[1 + 0.32 * len(shown), 3.2])
     panels = upper.subplots(1, 4, sharey=True)
@@ -34,9 +34,8 @@ def write_figure(path: Path, rows: Sequence[Row], title: str) -> None:
         draw(panel, shown)
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(axis="y", length=0)
-        panel.margins(y=0.08)
+        panel.set_ylim(len(shown) - 0.4, -0.6)
     panels[0].set_yticks(range(len(shown)), [row.rule for row in shown])
-    panels[0].invert_yaxis()
     by_epoch, by_time = lower.subplots(1, 2, sharey=True)
     draw_curves(by_epoch, shown, lambda run: [float(epoch.epoch) for epoch in run.report.epochs], "epoch")
     draw_curves(
@@ -54,7 +53,13 @@ def draw_accuracy(panel: Any, rows: Sequence[Row]) -> None:
         panel.scatter(values, [place] * len(values), color=colour, s=26, zorder=3, alpha=0.75)
         mean = sum(values) / len(values)
         panel.plot([mean, mean], [place - 0.3, place + 0.3], color=colour, lw=2)
-        panel.annotate(f"{mean:.1f}", (mean, place - 0.3), ha="center", va="bottom", fontsize=8, color=GREY)
+        beside = (max(values), place)
+        panel.annotate(
+            f"{mean:.1f}", beside, xytext=(7, 0), textcoords="offset points", va="center", fontsize=8, color=GREY
+        )
+    panel.margins(x=0.15)
+    low, high = panel.get_xlim()
+    panel.set_xlim(low, high + 0.12 * (high - low))
     panel.set_title("test accuracy, %", fontsize=10)
     panel.grid(axis="x", color="#dddddd", lw=0.6)
 
@@ -90,7 +95,8 @@ def draw_cosine(panel: Any, rows: Sequence[Row]) -> None:
         panel.scatter([before], [place], facecolor="white", edgecolor=colour, s=34, zorder=3)
         panel.scatter([after], [place], color=colour, s=34, zorder=4)
     panel.set_title("cosine to BPTT: start (ring), end (disc)", fontsize=10)
-    panel.set_xlim(right=1.02)
+    low, _ = panel.get_xlim()
+    panel.set_xlim(low - 0.03 * (1 - low), 1 + 0.04 * (1 - low))
     panel.grid(axis="x", color="#dddddd", lw=0.6)
 
 

@@ -1,11 +1,13 @@
 """How much memory one training step takes."""
 
 import copy
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +111,7 @@ def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
         call()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
+    gc.collect()  # what is let go of meanwhile should be the call's own
     profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True)
     with quiet_stderr():
         profiler.start()
@@ -124,7 +127,7 @@ def changes(profiler: torch.profiler.profile) -> list[int]:
     """The bytes of each allocation (positive) and release (negative) on the CPU, in the order of time."""
     results = profiler.profiler.kineto_results if profiler.profiler is not None else None
     assert results is not None
-    events = [event for event in results.events() if event.name() == "[memory]"]
+    events: list[Any] = [event for event in results.events() if event.name() == "[memory]"]
     return [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
 
 

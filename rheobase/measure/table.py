@@ -7,13 +7,22 @@ from rich.table import Table
 
 from rheobase.measure.comparison import Row, RuleRun
 
+TITLES = (
+    "test\naccuracy",
+    "training\ntime",
+    "kept for\nbackward",
+    "peak\nmemory",
+    "cosine to\nBPTT, start",
+    "cosine to\nBPTT, end",
+)
+
 
 def table(rows: Sequence[Row]) -> Table:
-    """A line for each rule; a rule that refused has its reason below the table, see `refusals`."""
+    """A line for each rule; why a rule refused is left to `refusals`."""
     made = Table(box=None, pad_edge=False, header_style="bold")
-    made.add_column("rule")
-    for title in ("test accuracy", "training", "kept for backward", "peak memory", "cosine to BPTT: start", "end"):
-        made.add_column(title, justify="right")
+    made.add_column("rule", no_wrap=True)
+    for title in TITLES:
+        made.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         made.add_row(escape(row.rule), *cells(row))
     return made

@@ -58,7 +58,7 @@ def options_of(make: Callable[..., Any]) -> dict[str, Any]:
 
 
 def chosen(
-    kind: str, text: str, table: Mapping[str, Callable[..., Any]], *, given: tuple[str, ...] = ()
+    kind: str, text: str, table: Mapping[str, Any], *, given: tuple[str, ...] = ()
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The entry of `table` that `text` names, and the checked options to call it with.
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, cast, get_type_hints
 
 from torch import nn
 
@@ -121,7 +121,7 @@ class Experiment:
         return partial(kind, **options)
 
     def loss_function(self) -> Loss:
-        return choose("loss", self.loss, LOSSES)
+        return cast("Loss", choose("loss", self.loss, LOSSES))
 
     def settings(self) -> dict[str, Any]:
         """The fields as JSON has them; a rule object becomes its text."""

@@ -75,7 +75,9 @@ class ConsoleProgress:
         if self._lines:
             spent = (time.perf_counter() - self._started) / (record.epoch - self._first)
             left = spent * (self._epochs - record.epoch)
-            self._console.print(f"{epoch_line(record, self._epochs)}  {clock(left)} left", highlight=False)
+            self._console.print(
+                f"{epoch_line(record, self._epochs)}  {clock(left)} left", highlight=False, soft_wrap=True
+            )
 
     def stop(self) -> None:
         if self._bar is not None:
@@ -85,15 +87,16 @@ class ConsoleProgress:
 
 def epoch_line(record: "Epoch", epochs: int) -> str:
     """One epoch in one line, with the firing rate of each layer, dead and saturated ones pointed out."""
-    rates = ", ".join(
-        f"{100 * rate:.1f} %" + (f" [bold red]{record.ailments[name]}[/] ({escape(name)})" if name in record.ailments else "")
-        for name, rate in record.firing_rates.items()
-    )
+    rates = ", ".join(layer_rate(name, rate, record.ailments.get(name)) for name, rate in record.firing_rates.items())
     return (
         f"epoch {record.epoch:>{len(str(epochs))}}/{epochs}  loss {record.loss:.4f}  "
         f"train {100 * record.train_accuracy:5.1f} %  validation {100 * record.validation_accuracy:5.1f} %  "
         f"firing {rates or 'none'}  {record.samples_per_second:,.0f} samples/s"
     )
+
+
+def layer_rate(name: str, rate: float, ailment: str | None) -> str:
+    return f"{100 * rate:.1f} %" + (f" [bold red]({escape(name)} is {ailment})[/]" if ailment else "")
 
 
 def clock(seconds: float) -> str:

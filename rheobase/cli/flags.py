@@ -1,0 +1,38 @@
+"""Flags that several commands have."""
+
+import sys
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from rheobase.training import Experiment
+from rheobase.training.choice import read_call
+
+DEFAULT = Experiment()
+Flags = Annotated[Experiment, tyro.conf.arg(name="")]
+Rules = Annotated[tuple[str, ...], tyro.conf.Positional]
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+Folder = Annotated[Path, tyro.conf.Positional]
+Kind = Literal["rules", "models", "datasets", "neurons", "surrogates", "losses"]
+
+
+def with_data_options(experiment: Experiment, **options: int | None) -> Experiment:
+    """The experiment with the options that are not None written into its data text."""
+    name, own = read_call(experiment.data)
+    given = {option: value for option, value in options.items() if value is not None}
+    twice = own.keys() & given.keys()
+    if twice:
+        raise ValueError(f"{sorted(twice)[0]} is given twice: in --data {experiment.data!r} and by its own flag.")
+    text = ", ".join(f"{option}={value!r}" for option, value in (own | given).items())
+    return replace(experiment, data=f"{name}({text})") if text else experiment
+
+
+def new_folder(what: str) -> Path:
+    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{what}"
+
+
+def command() -> list[str]:
+    return ["rheobase", *sys.argv[1:]]

@@ -1,0 +1,102 @@
+import io
+import json
+
+import pytest
+import torch
+from rich.console import Console
+
+from rheobase.measure import compare, default_rules, results
+from rheobase.measure.figure import write_figure
+from rheobase.measure.table import refusals, size, table
+from rheobase.rules import RULES
+from rheobase.training import Experiment, fit, rule_named
+
+SMALL = Experiment(
+    data="digits(steps=4, limit=120, evaluation_limit=60)", model="mlp(hidden=[12])", epochs=2, batch_size=30,
+    learning_rate=0.01, device="cpu",
+)  # fmt: skip
+
+
+class Picky:
+    """A rule that refuses every model."""
+
+    def backward(self, model, xs, target, *, loss, after_step=None, backward=torch.Tensor.backward):
+        raise ValueError("no model is good enough")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RULES, "picky", Picky)
+        return compare(SMALL, ["bptt", "truncated-bptt(horizon=1)", "picky"], seeds=(0, 1))
+
+
+def shown(rows):
+    out = io.StringIO()
+    Console(file=out, width=100).print(table(rows))
+    return out.getvalue()
+
+
+def test_each_rule_gets_what_it_would_get_alone(rows):
+    alone = fit(SMALL)
+    assert rows[0].runs[0].report.test_accuracy == alone.test_accuracy
+    assert [e.loss for e in rows[0].runs[0].report.epochs] == [e.loss for e in alone.epochs]
+
+
+def test_all_rules_start_from_the_same_weights(rows):
+    bptt, cut = rows[0].runs[0], rows[1].runs[0]
+    assert bptt.before.cosine == pytest.approx(1)
+    assert bptt.after.cosine == pytest.approx(1)
+    assert cut.before.of_parameters["3.weight"] == pytest.approx(1)
+    assert cut.before.cosine < 0.99999
+
+
+def test_cutting_time_takes_less_memory_than_bptt(rows):
+    assert rows[1].memory.kept < 0.5 * rows[0].memory.kept
+    assert rows[1].memory.peak < rows[0].memory.peak
+
+
+def test_the_mean_and_the_spread_are_over_the_seeds(rows):
+    a, b = (run.report.test_accuracy for run in rows[0].runs)
+    assert rows[0].mean(lambda run: run.report.test_accuracy) == pytest.approx((a + b) / 2)
+    assert rows[0].spread(lambda run: run.report.test_accuracy) == pytest.approx(abs(a - b) / 2**0.5)
+
+
+def test_a_rule_that_refuses_is_shown_with_its_reason_and_stops_nothing(rows):
+    assert refusals(rows) == ["picky: no model is good enough"]
+    assert "refused" in shown(rows)
+    assert "±" in shown(rows)
+
+
+def test_an_unknown_rule_is_refused_before_anything_is_trained():
+    with pytest.raises(ValueError, match="sltt"):
+        compare(SMALL, ["bptt", "slt"])
+
+
+def test_the_results_are_json_and_say_where_they_come_from(rows):
+    found = json.loads(json.dumps(results(SMALL, rows, ["rheobase", "compare"])))
+    assert found.keys() == {"command", "date", "commit", "device", "threads", "versions", "experiment", "rules"}
+    assert found["rules"][0]["runs"][1]["seed"] == 1
+    assert len(found["rules"][0]["runs"][0]["epochs"]) == 2
+    assert found["rules"][2] == {"rule": "picky", "refusal": "no model is good enough"}
+
+
+def test_the_picture_is_a_png_also_when_a_rule_refused(rows, tmp_path):
+    write_figure(tmp_path / "compare.png", rows, "title")
+    assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_the_error_says_what_to_install(rows, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"rheobase\[plot\]"):
+        write_figure(tmp_path / "compare.png", rows, "title")
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8, 100])
+def test_the_default_rules_can_all_be_made(steps):
+    assert [rule_named(rule) for rule in default_rules(steps)]
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 * 2**30, "3.00 GiB")])
+def test_sizes_have_units_of_1024(count, text):
+    assert size(count) == text

@@ -1,0 +1,131 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rheobase.cli import main
+from rheobase.rules import RULES
+from rheobase.training import loop
+from rheobase.version import __version__
+
+SMALL = [
+    "--data", "digits(limit=120, evaluation_limit=60)", "--steps", "3", "--model", "mlp(hidden=[12])",
+    "--epochs", "2", "--device", "cpu",
+]  # fmt: skip
+
+
+def test_a_run_is_trained_evaluated_and_resumed_to_the_same_accuracy(tmp_path, capsys):
+    folder = str(tmp_path / "run")
+    assert main(["train", *SMALL, "--rule", "truncated-bptt(horizon=1)", "--out", folder]) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["experiment"]["rule"] == "truncated-bptt(horizon=1)"
+    assert config["experiment"]["data"] == "digits(limit=120, evaluation_limit=60, steps=3)"
+    for command in ("evaluate", "resume"):
+        capsys.readouterr()
+        assert main([command, folder]) == 0
+        assert f"test accuracy {100 * result['test_accuracy']:.2f} %" in capsys.readouterr().out
+
+
+def test_a_comparison_prints_a_table_and_writes_json_and_a_picture(tmp_path, capsys):
+    folder = tmp_path / "c"
+    assert main(["compare", "bptt", "truncated-bptt(horizon=1)", *SMALL, "--out", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "truncated-bptt(horizon=1)" in out
+    assert [row["rule"] for row in json.loads((folder / "results.json").read_text())["rules"]] == [
+        "bptt", "truncated-bptt(horizon=1)",
+    ]  # fmt: skip
+    assert (folder / "compare.png").stat().st_size > 10_000
+
+
+def test_without_matplotlib_a_comparison_still_has_its_table_and_json(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["compare", "bptt", *SMALL, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert "bptt" in said.out
+    assert "rheobase[plot]" in said.err
+    assert (tmp_path / "results.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--rule", "slt"], "Did you mean 'sltt'"),
+        (["train", "--data", "digit"], "'digits'"),
+        (["train", "--momentum", "0.5"], "no effect"),
+        (["train", "--data", "digits(steps=2)", "--steps", "3"], "twice"),
+        (["train", "--threads", "0"], "threads"),
+        (["train", *SMALL, "--model", "convnet", "--out", "{folder}/new"], "expects steps of shape (C, H, W)"),
+        (["train", *SMALL, "--out", "{folder}"], "--overwrite"),
+        (["compare", "slt", *SMALL, "--out", "{folder}/new"], "Did you mean 'sltt'"),
+        (["compare", "--seeds", "0"], "seeds"),
+        (["evaluate", "{folder}"], "config.json"),
+        (["resume", "{folder}/new"], "config.json"),
+    ],
+)
+def test_a_mistake_is_one_clean_line_and_code_2(arguments, message, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main([argument.format(folder=tmp_path) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+def test_the_traceback_is_there_when_asked_for():
+    with pytest.raises(ValueError, match="slt"):
+        main(["train", "--rule", "slt", "--traceback"])
+
+
+@pytest.mark.parametrize("arguments", [["trian"], ["train", "--epoch-count", "3"], ["list", "rule"]])
+def test_an_unknown_command_or_flag_is_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_run_that_can_go_on_and_code_130(tmp_path, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Loop, "_validate", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(["train", *SMALL, "--out", str(tmp_path)]) == 130
+    assert f"rheobase resume {tmp_path}" in capsys.readouterr().err
+    assert main(["resume", str(tmp_path)]) == 0
+
+
+def test_every_rule_is_listed_with_a_description(capsys):
+    assert main(["list", "rules"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in RULES:
+        (line,) = [line for line in lines if line.split()[0] == name]
+        assert len(line.split()) > 4
+
+
+def test_everything_is_listed_and_described_by_default(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    for heading in ("rules", "models", "datasets", "neurons", "surrogates", "losses"):
+        assert f"\n{heading}\n" in f"\n{out}"
+    entries = [line for line in out.splitlines() if line.startswith("  ")]
+    assert all(len(line.split()) > 1 for line in entries)
+
+
+def test_the_first_screen_names_every_command_and_fits_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    for command in ("train", "compare", "evaluate", "resume", "list"):
+        assert f"  rheobase {command}" in out
+    assert max(map(len, out.splitlines())) < 80
+
+
+def test_the_module_runs_as_a_program_and_knows_its_version():
+    done = subprocess.run([sys.executable, "-m", "rheobase", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"rheobase {__version__}\n"
+
+
+def test_importing_the_command_line_loads_no_picture_library_nor_parser():
+    code = "import sys, rheobase.cli; print([m for m in ('tyro', 'matplotlib', 'sklearn') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,150 @@
+import io
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+import rheobase as rb
+from rheobase.training import ConsoleProgress, DivergedError, Experiment, Silent, evaluate, fit, load_run, resume
+
+SMALL = Experiment(
+    data="digits(steps=3, limit=120, evaluation_limit=60)", model="mlp(hidden=[12])", rule="bptt", epochs=3,
+    batch_size=30, learning_rate=0.01, device="cpu",
+)  # fmt: skip
+
+
+def weights(report):
+    return report.model.state_dict()
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("rule", ["bptt", "sltt(steps=1)"])
+def test_the_same_seed_gives_the_same_weights_bit_by_bit(rule):
+    experiment = replace(SMALL, rule=rule)
+    first = fit(experiment)
+    torch.rand(17)
+    assert same(weights(first), weights(fit(experiment)))
+    assert not same(weights(first), weights(fit(replace(experiment, seed=1))))
+
+
+def test_training_raises_the_accuracy_well_above_chance():
+    report = fit(replace(SMALL, epochs=12, data="digits(steps=3, limit=400)", model="mlp(hidden=[40])"))
+    assert report.test_accuracy > 0.75
+    assert report.epochs[-1].loss < 0.6 * report.epochs[0].loss
+
+
+def test_the_weights_of_the_best_validation_epoch_are_saved_and_tested(tmp_path):
+    report = fit(replace(SMALL, epochs=6, learning_rate=0.1, schedule="constant"), tmp_path / "run")
+    validation = [epoch.validation_accuracy for epoch in report.epochs]
+    assert report.best_epoch == 1 + validation.index(max(validation))
+    _, data, model = load_run(tmp_path / "run")
+    assert evaluate(model, data.validation, batch_size=7, device=torch.device("cpu")) == max(validation)
+    assert evaluate(model, data.test, batch_size=7, device=torch.device("cpu")) == report.test_accuracy
+    best = fit(replace(SMALL, epochs=report.best_epoch, learning_rate=0.1, schedule="constant"))
+    assert same(load_file(tmp_path / "run" / "weights.safetensors"), weights(best))
+
+
+def test_the_test_part_has_no_say_in_the_weights():
+    data = SMALL.load_data()
+    wrong = replace(data.test, targets=(data.test.targets + 1) % 10)
+    honest, blind = fit(SMALL, data=data), fit(SMALL, data=replace(data, test=wrong))
+    assert same(weights(honest), weights(blind))
+    assert honest.test_accuracy != blind.test_accuracy
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path):
+    class Stop(Silent):
+        def batch(self, epoch, batch, loss, samples_per_second):
+            if (epoch, batch) == (3, 2):
+                raise KeyboardInterrupt
+
+    experiment = replace(SMALL, epochs=4, rule="sltt(steps=1)")
+    whole = fit(experiment, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(experiment, tmp_path / "stopped", Stop())
+    assert len((tmp_path / "stopped" / "metrics.jsonl").read_text().splitlines()) == 2
+    resumed = resume(tmp_path / "stopped")
+    assert same(weights(whole), weights(resumed))
+    assert [e.loss for e in whole.epochs] == [e.loss for e in resumed.epochs]
+
+
+def test_the_folder_holds_the_experiment_where_it_ran_and_a_line_of_json_an_epoch(tmp_path):
+    report = fit(SMALL, tmp_path, command=["rheobase", "train"])
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert Experiment.of_settings(config["experiment"]) == SMALL
+    assert config["command"] == ["rheobase", "train"]
+    assert config["versions"]["torch"] == torch.__version__
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert lines[0]["firing_rates"].keys() == {"2"}
+    assert lines[2]["validation_accuracy"] == report.epochs[2].validation_accuracy
+    assert json.loads((tmp_path / "result.json").read_text())["test_accuracy"] == report.test_accuracy
+    with pytest.raises(FileExistsError):
+        fit(SMALL, tmp_path)
+
+
+@pytest.mark.parametrize(("schedule", "last"), [("cosine", 0.0), ("constant", 0.01)])
+def test_the_learning_rate_follows_its_schedule(schedule, last):
+    rates = [epoch.learning_rate for epoch in fit(replace(SMALL, schedule=schedule)).epochs]
+    assert rates[-1] == pytest.approx(last, abs=2e-4)
+    assert sorted(rates, reverse=True) == rates
+
+
+def test_a_loss_that_is_no_number_names_epoch_and_batch():
+    class Bad:
+        calls = 0
+
+        def backward(self, model, xs, target, *, loss, after_step=None, backward=None):
+            Bad.calls += 1
+            result = rb.BPTT().backward(model, xs, target, loss=loss)
+            return replace(result, loss=result.loss * float("nan")) if Bad.calls == 6 else result
+
+    with pytest.raises(DivergedError, match="epoch 2, batch 2 of 4"):
+        fit(replace(SMALL, rule=Bad()))
+
+
+def test_a_layer_that_never_fires_is_pointed_out_as_dead(tmp_path):
+    out = io.StringIO()
+    quiet = replace(SMALL, neuron="lif(threshold=1000.0)", epochs=1)
+    report = fit(quiet, progress=ConsoleProgress(Console(file=out, width=200)))
+    assert report.epochs[0].ailments == {"2": "dead"}
+    assert "2 is dead" in out.getvalue()
+
+
+def test_plain_progress_is_one_line_an_epoch_without_escape_codes():
+    out = io.StringIO()
+    fit(SMALL, progress=ConsoleProgress(Console(file=out)))
+    lines = out.getvalue().splitlines()
+    assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
+    assert all("samples/s" in line and line.endswith("left") for line in lines)
+    assert "\x1b" not in out.getvalue()
+
+
+def test_a_terminal_gets_a_moving_bar_as_well():
+    out = io.StringIO()
+    fit(SMALL, progress=ConsoleProgress(Console(file=out, force_terminal=True, width=120), title="[mine]"))
+    assert "[mine]" in out.getvalue()
+    assert "\x1b" in out.getvalue()
+
+
+def test_evaluation_keeps_the_mode_of_the_model_and_counts_every_sample():
+    data = SMALL.load_data()
+    model = SMALL.build_model(data).train()
+    accuracies = {evaluate(model, data.test, batch_size=size, device=torch.device("cpu")) for size in (1, 7, 60)}
+    assert len(accuracies) == 1
+    assert model.training
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    fit(replace(SMALL, epochs=1), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["experiment"]["model"] = "mlp(hidden=[13])"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="do not fit"):
+        load_run(tmp_path)
