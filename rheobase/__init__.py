@@ -27,5 +27,4 @@ from rheobase.rules import (
 )
 from rheobase.sequence import PerStep, constant
 from rheobase.surrogates import ATan, FastSigmoid, InverseQuadratic, Rectangle, Sigmoid, Surrogate, Triangle
-
 from rheobase.version import __version__

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rheobase.dual import Dual
 from rheobase.names import choose
 
 
@@ -165,4 +166,6 @@ class _Spike(torch.autograd.Function):
 
 def spike(distance: Tensor, surrogate: Surrogate) -> Tensor:
     """`surrogate.spikes(distance)`, whose derivative, forward and backward, is `surrogate(distance)`."""
+    if isinstance(distance, Dual):
+        return Dual(surrogate.spikes(distance.value), distance.change * surrogate(distance.value))
     return _Spike.apply(distance, surrogate)  # type: ignore[no-any-return]

@@ -15,6 +15,8 @@ from rheobase.training.choice import read_call
 from rheobase.training.environment import threads as use_threads
 from rheobase.training.files import claim, write_json
 
+WIDE = 200  # columns: the table takes what it needs, whatever the terminal; nothing in it is cut off
+
 
 def compare(
     rules: Rules = (),
@@ -52,7 +54,7 @@ def compare(
             progress=lambda title: ConsoleProgress(console, title=title, lines=False),
         )  # fmt: skip
         found = measure.results(experiment, rows, command())
-    console.print(table(rows), soft_wrap=True)
+    Console(width=WIDE).print(table(rows))
     for refusal in refusals(rows):
         console.print(f"[red]{escape(refusal)}[/]", highlight=False)
     write_json(folder / "results.json", found)

@@ -25,7 +25,7 @@ def saccades(data: Data, *, bins: int = 12, camera: Camera = NMNIST) -> Data:
     data: samples `[M, 1, H, W]` in [0, 1].
     bins: of equal length, over the 300 ms; a divisor of 60.
 
-    Made on first use, some 300 images a second on one CPU core, and kept in $RHEOBASE_CACHE or
+    Made on first use, 200 to 300 images a second on one CPU core, and kept in $RHEOBASE_CACHE or
     ~/.cache/rheobase. A sample takes 2312 bytes a bin, in memory and on disk.
     """
 

@@ -138,9 +138,7 @@ class TraceTreatment(Treatment):
         with torch.no_grad():
             for current in sweep.unfolded(currents):
                 state = sweep.state(neuron, current)
-                spike, slope, sweep.states[neuron], _ = response(
-                    neuron, current, torch.ones_like(current), state, None
-                )
+                spike, slope, sweep.states[neuron], _ = response(neuron, current, state, None)
                 before = self._post.get(neuron)
                 self._post[neuron] = slope if before is None else self.settings.decay_post * before + slope
                 spikes.append(spike)

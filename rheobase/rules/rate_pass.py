@@ -1,6 +1,5 @@
 """The two passes of rate-based backpropagation, as treatments of a model's modules."""
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +10,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from rheobase.engine import STEADY_NORMS, Sweep, Treatment
 from rheobase.layers import SEQUENCE_NORMS, Recurrent, TimeSharedDropout
-from rheobase.neurons import Neuron, State
+from rheobase.neurons import Neuron
 from rheobase.rules.commutes import CommutesWithMean
 from rheobase.rules.credit import Call, CreditedSynapse, Respond
 from rheobase.rules.max_pool import MeanMaxPool, windows_won
 from rheobase.rules.rate_norm import RateNorm
-from rheobase.rules.tangent import parameter_response, response
+from rheobase.rules.tangent import Changes, parameter_response, response
 from rheobase.synapses import operation
 
 Place = tuple[nn.Module, int, str]  # module, its how manieth use within the step, what is observed there
@@ -47,7 +46,7 @@ class SpikePass(Treatment):
 
     def __init__(self) -> None:
         self._means = Means()
-        self._changes: dict[tuple[Neuron, str], State] = {}
+        self._changes: dict[tuple[Neuron, str], Changes] = {}
 
     def observed(self, steps: int) -> dict[Place, Tensor]:
         return self._means.over(steps)
@@ -69,7 +68,7 @@ class SpikePass(Treatment):
                 )
                 self._means.add((neuron, 0, name), change)
             spike, gain, sweep.states[neuron], self._changes[neuron, ""] = response(
-                neuron, current, torch.ones_like(current), state, self._changes.get((neuron, ""))
+                neuron, current, state, self._changes.get((neuron, ""))
             )
             self._means.add((neuron, 0, "rate"), spike)
             self._means.add((neuron, 0, "gain"), gain)

@@ -1,48 +1,63 @@
-"""A neuron's response, by forward-mode differentiation of its own dynamics."""
+"""How a neuron responds to a change, by differentiating its own dynamics forwards."""
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from rheobase.dual import Change, Dual
 from rheobase.neurons import Neuron, State
+
+Changes = tuple[Change, ...]
 
 
 def response(
-    neuron: Neuron, current: Tensor, change: Tensor, state: State, state_change: State | None
-) -> tuple[Tensor, Tensor, State, State]:
-    """One step of the neuron, and how it changes with its input.
+    neuron: Neuron, current: Tensor, state: State, changes: Changes | None
+) -> tuple[Tensor, Tensor, State, Changes]:
+    """One step of the neuron, and how it changes when its current rises by 1.
 
-    change: d current, shaped like `current`; state_change: d state, None for a state that does not change.
+    changes: of the state when the currents before rose by 1 too; None if they did not.
 
     Returns spikes, d spikes, the next state, d state. Exact for any dynamics, as each neuron depends on itself alone.
     """
-    with forward_ad.dual_level():
-        dual = forward_ad.make_dual(current.detach(), change)
-        if state_change is not None:
-            state = tuple(forward_ad.make_dual(part, d) for part, d in zip(state, state_change, strict=True))
-        spikes, after = neuron.dynamics(dual, state)
-        parts = [forward_ad.unpack_dual(part) for part in (spikes, *after)]
-        zero = change.new_zeros(())
-        values = [part.primal for part in parts]
-        changes = [zero.expand_as(part.primal) if part.tangent is None else part.tangent for part in parts]
-    return values[0], changes[0], tuple(values[1:]), tuple(changes[1:])
+    changes = changes or (0.0,) * len(state)
+    try:
+        dual_state = tuple(Dual(part, change) for part, change in zip(state, changes, strict=True))
+        spikes, after = neuron.dynamics(Dual(current, 1.0), dual_state)  # type: ignore[arg-type]
+        duals = [part if isinstance(part, Dual) else Dual(part, 0.0) for part in (spikes, *after)]
+        values, moved = [d.value for d in duals], [d.change for d in duals]
+    except TypeError:  # dynamics with more than arithmetic
+        with forward_ad.dual_level():
+            values, moved = _by_forward_mode(neuron, current, torch.ones_like(current), state, changes)
+    return values[0], _as_tensor(moved[0], values[0]), tuple(values[1:]), tuple(moved[1:])
 
 
 def parameter_response(
-    neuron: Neuron, name: str, current: Tensor, state: State, state_change: State | None
-) -> tuple[Tensor, State]:
-    """How one step of the neuron changes with its parameter `name`: d spikes and d state, shaped like them."""
+    neuron: Neuron, name: str, current: Tensor, state: State, changes: Changes | None
+) -> tuple[Tensor, Changes]:
+    """How one step of the neuron changes when its parameter `name` rises by 1: d spikes, d state."""
     parameter = neuron.get_parameter(name)
     owner, _, attribute = name.rpartition(".")
     holder = neuron.get_submodule(owner)._parameters
+    changes = changes or (0.0,) * len(state)
     with forward_ad.dual_level():
         try:
             holder[attribute] = forward_ad.make_dual(parameter.detach(), torch.ones_like(parameter))  # type: ignore[assignment]
-            if state_change is not None:
-                state = tuple(forward_ad.make_dual(part, d) for part, d in zip(state, state_change, strict=True))
-            spikes, after = neuron.dynamics(current.detach(), state)
+            values, moved = _by_forward_mode(neuron, current, None, state, changes)
         finally:
             holder[attribute] = parameter
-        parts = [forward_ad.unpack_dual(part) for part in (spikes, *after)]
-        changes = [torch.zeros_like(part.primal) if part.tangent is None else part.tangent for part in parts]
-    return changes[0], tuple(changes[1:])
+    return _as_tensor(moved[0], values[0]), tuple(moved[1:])
+
+
+def _by_forward_mode(
+    neuron: Neuron, current: Tensor, change: Tensor | None, state: State, changes: Changes
+) -> tuple[list[Tensor], list[Change]]:
+    """`neuron.dynamics` on PyTorch's own dual tensors, within a dual level: slower, for any function."""
+    moving = current.detach() if change is None else forward_ad.make_dual(current.detach(), change)
+    state = tuple(forward_ad.make_dual(part, _as_tensor(d, part).clone()) for part, d in zip(state, changes, strict=True))
+    spikes, after = neuron.dynamics(moving, state)
+    parts = [forward_ad.unpack_dual(part) for part in (spikes, *after)]
+    return [p.primal for p in parts], [0.0 if p.tangent is None else p.tangent for p in parts]
+
+
+def _as_tensor(change: Change, like: Tensor) -> Tensor:
+    return change if isinstance(change, Tensor) else torch.full_like(like, change)

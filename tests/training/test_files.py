@@ -33,7 +33,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
             return (print, ("evil",))
 
     torch.save({"epoch": Evil()}, tmp_path / "checkpoint.pt")
-    with pytest.raises(Exception, match="[Ww]eights"):
+    with pytest.raises(Exception, match=r"[Ww]eights"):
         read_checkpoint(tmp_path / "checkpoint.pt")
 
 
