@@ -1,12 +1,11 @@
 """Which neurons a synapse hears and which it feeds, read off a model while it runs."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
 from typing import Any
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from rheobase.neurons import Neuron
 
@@ -25,6 +24,15 @@ def _mark(x: Tensor, sources: Origins) -> Tensor:
     return x
 
 
+def tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors among the values and in the collections among them."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (tuple, list, ValuesView)):
+            yield from tensors(value)
+
+
 class Wiring(TorchFunctionMode):
     """While active, every tensor carries its origins through whatever the model computes."""
 
@@ -41,11 +49,10 @@ class Wiring(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        sources = frozenset[nn.Module]().union(
-            *(origins(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor))
-        )
-        for x in tree_leaves(out):
-            if isinstance(x, Tensor):
+        if isinstance(out, (Tensor, tuple, list)):
+            given = tensors((args, (kwargs or {}).values()))
+            sources = frozenset[nn.Module]().union(*(origins(x) for x in given))
+            for x in tensors((out,)):
                 _mark(x, sources)
         return out
 

@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return dispatch(arguments)
     except KeyboardInterrupt:
+        fail("Stopped.")
         return 130
     except EXPECTED as error:
         if traceback:

@@ -13,7 +13,7 @@ from rheobase.datasets import Data
 from rheobase.measure.agreement import Agreement, gradient_cosine
 from rheobase.measure.memory import TrainingMemory, training_memory
 from rheobase.rules.rule import Rule
-from rheobase.training import DivergedError, Experiment, Progress, Report, Silent, fit, rule_named, rule_text
+from rheobase.training import DivergedError, Experiment, Progress, Report, Silent, fit, rule_named
 from rheobase.training.environment import device_named, environment
 from rheobase.training.files import write_json
 
@@ -22,7 +22,10 @@ REFUSALS = (ValueError, TypeError, NotImplementedError)
 
 @dataclass(frozen=True)
 class RuleRun:
-    """One rule with one seed. agreement: with BPTT on one train batch, `before` and `after` the training."""
+    """One rule with one seed.
+
+    before, after: agreement with BPTT on one train batch, at the initial weights and at the rule's own best.
+    """
 
     seed: int
     report: Report
@@ -64,25 +67,26 @@ def compare(
 
     progress: makes what shows one training, given its title. reference: what gradients are compared with.
 
-    A rule that refuses the model, or whose loss diverges, gets a row that says so.
+    Raises ValueError for an unknown rule. A rule that refuses the model, or diverges, gets a row that says so.
     """
     for rule in rules:
         rule_named(rule)
     data, show = base.load_data(), progress or (lambda _: Silent())
-    return tuple(measured(replace(base, rule=rule), data, seeds, show, rule_named(reference)) for rule in rules)
+    return tuple(measured(base, rule, data, seeds, show, rule_named(reference)) for rule in rules)
 
 
 def measured(
-    experiment: Experiment,
+    base: Experiment,
+    text: str,
     data: Data,
     seeds: Sequence[int],
     progress: Callable[[str], Progress],
     reference: Rule,
 ) -> Row:
-    text = rule_text(experiment.rule)
-    model, xs, target = first_batch(experiment, data)
-    rule, loss = experiment.learning_rule(), experiment.loss_function()
+    model, xs, target = first_batch(base, data)
     try:
+        experiment = replace(base, rule=text)
+        rule, loss = experiment.learning_rule(), experiment.loss_function()
         memory = training_memory(rule, model, xs, target, loss)
         runs = []
         for seed in seeds:

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
+
+from rheobase.wiring import tensors
 
 _AFFINE = frozenset(
     ["add", "add_", "__add__", "__radd__", "__iadd__", "sub", "sub_", "__sub__", "__rsub__", "__isub__", "rsub", "neg", "__neg__", "sum", "mean", "__get__", "__getitem__", "flatten", "unflatten", "view", "view_as", "reshape", "permute", "transpose", "swapaxes", "movedim", "squeeze", "unsqueeze", "contiguous", "clone", "detach", "to", "type", "float", "double", "half", "bfloat16", "cpu", "cuda", "expand", "expand_as", "repeat", "cat", "concat", "stack", "hstack", "vstack", "split", "chunk", "unbind", "narrow", "select", "index_select", "roll", "flip", "pad", "interpolate", "pixel_shuffle", "pixel_unshuffle", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "requires_grad_", "register_hook"]
@@ -55,25 +56,25 @@ class CommutesWithMean(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        made = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
-        if self.trusts or not made:
+        if self.trusts or not isinstance(out, (Tensor, tuple, list)):
             return out
-        changing = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor) and _changes(x)]
-        if changing:
-            self._check(func, args, len(changing))
+        made = list(tensors((out,)))
+        changing = sum(_changes(x) for x in tensors((args, (kwargs or {}).values())))
+        if made and changing:
+            self._check(func, args, kwargs or {}, changing)
             for x in made:
                 self.changing(x)
         return out
 
     @staticmethod
-    def _check(func: Callable[..., Any], args: tuple[Any, ...], changing: int) -> None:
+    def _check(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], changing: int) -> None:
         name = getattr(func, "__name__", str(func))
         if name in _AFFINE or (name in _BILINEAR and changing == 1):
             return
         if name in _QUOTIENT and changing == 1 and isinstance(args[0], Tensor) and _changes(args[0]):
             return
-        if name.startswith(("dropout", "alpha_dropout", "feature_dropout")):
-            if not args[2 if len(args) > 2 else -1]:
+        if "dropout" in name:
+            if not kwargs.get("training", args[2] if len(args) > 2 else True):
                 return
             advice = "Use rheobase.TimeSharedDropout, whose mask is the same at every step."
         elif "max_pool" in name:

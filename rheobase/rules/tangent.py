@@ -25,7 +25,7 @@ def response(
         spikes, after = neuron.dynamics(Dual(current, 1.0), dual_state)  # type: ignore[arg-type]
         duals = [part if isinstance(part, Dual) else Dual(part, 0.0) for part in (spikes, *after)]
         values, moved = [d.value for d in duals], [d.change for d in duals]
-    except TypeError:  # dynamics with more than arithmetic
+    except (TypeError, AttributeError):  # dynamics with more than arithmetic
         with forward_ad.dual_level():
             values, moved = _by_forward_mode(neuron, current, torch.ones_like(current), state, changes)
     return values[0], _as_tensor(moved[0], values[0]), tuple(values[1:]), tuple(moved[1:])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, Literal, cast, get_type_hints
 
@@ -42,7 +42,7 @@ class Experiment:
     """The loss of one step; see `rheobase list losses`."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """What moves the weights."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     """At the start."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """With cosine the learning rate falls to 0 over the run, batch by batch."""
@@ -95,10 +95,11 @@ class Experiment:
     def learning_rule(self) -> Rule:
         """The rule, with this experiment's chunk where the rule has such a knob."""
         rule = rule_named(self.rule) if isinstance(self.rule, str) else self.rule
-        own = vars(rule).get("chunk", self.chunk)
-        if self.chunk is None or "chunk" not in vars(rule):
+        knobs: dict[str, object] = {field.name: field.default for field in fields(rule)} if is_dataclass(rule) else {}
+        if self.chunk is None or "chunk" not in knobs:
             return rule
-        if own not in (None, self.chunk):
+        own = vars(rule)["chunk"]
+        if own not in (knobs["chunk"], self.chunk):
             raise ValueError(f"Two sizes of chunk: {self.chunk}, and {own} in {rule}. Leave one out.")
         return replace(rule, chunk=self.chunk)  # type: ignore[type-var]
 

@@ -44,7 +44,7 @@ class Epoch:
 class Loop:
     """One run in progress. The same experiment gives the same weights, bit by bit, on the same machine's CPU.
 
-    best: the weights with the best validation accuracy so far, the earliest of equals.
+    best: the weights with the best validation accuracy so far, the latest of equals.
     """
 
     def __init__(self, experiment: Experiment, data: Data) -> None:
@@ -135,7 +135,7 @@ class Loop:
 
     def _validate(self) -> float:
         accuracy = self._accuracy("validation")
-        if accuracy > self.best_accuracy:
+        if accuracy >= self.best_accuracy:
             self.best_epoch, self.best_accuracy = self.done, accuracy
             self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         return accuracy

@@ -47,12 +47,13 @@ class Silent:
 class ConsoleProgress:
     """A line for each epoch, and below them, in a terminal, a bar that moves with the batches.
 
-    title: stands before the bar. lines: whether epochs get lines.
+    title: stands before the bar. lines: whether epochs get lines, or the whole run one at its end.
     """
 
     def __init__(self, console: Console, *, title: str = "training", lines: bool = True) -> None:
         self._console, self._title, self._lines = console, title, lines
         self._bar: Bar | None = None
+        self._last: Epoch | None = None
 
     def start(self, epochs: int, batches: int, done: int) -> None:
         self._epochs, self._batches, self._first, self._started = epochs, batches, done, time.perf_counter()
@@ -72,6 +73,7 @@ class ConsoleProgress:
             self._bar.update(self._task, completed=(epoch - 1) * self._batches + batch, now=now)
 
     def epoch(self, record: "Epoch") -> None:
+        self._last = record
         if self._lines:
             spent = (time.perf_counter() - self._started) / (record.epoch - self._first)
             left = spent * (self._epochs - record.epoch)
@@ -83,6 +85,9 @@ class ConsoleProgress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        if self._last is not None and not self._lines:
+            line = f"{escape(self._title)}: {epoch_line(self._last, self._epochs)}"
+            self._console.print(line, highlight=False, soft_wrap=True)
 
 
 def epoch_line(record: "Epoch", epochs: int) -> str:

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -66,6 +67,14 @@ def test_a_rule_that_refuses_is_shown_with_its_reason_and_stops_nothing(rows):
     assert refusals(rows) == ["picky: no model is good enough"]
     assert "refused" in shown(rows)
     assert "±" in shown(rows)
+
+
+def test_a_rule_that_refuses_the_settings_stops_nothing_either():
+    wide = replace(SMALL, chunk=4, epochs=1)
+    cut, bptt = compare(wide, ["truncated-bptt(horizon=1)", "bptt"])
+    assert cut.refusal is not None
+    assert "chunk" in cut.refusal
+    assert bptt.refusal is None
 
 
 def test_an_unknown_rule_is_refused_before_anything_is_trained():

@@ -81,6 +81,8 @@ def test_momentum_is_refused_where_it_has_no_effect(optimizer):
 def test_the_chunk_reaches_the_rule():
     experiment = Experiment(rule="truncated-bptt(horizon=4)", chunk=2)
     assert experiment.learning_rule() == TruncatedBPTT(horizon=4, chunk=2)
+    assert Experiment(rule="sltt", chunk=4).learning_rule() == SLTT(chunk=4)
+    assert Experiment(rule="sltt(chunk=4)", chunk=4).learning_rule() == SLTT(chunk=4)
 
 
 def test_the_neuron_replaces_that_of_the_model():

@@ -42,7 +42,9 @@ def test_training_raises_the_accuracy_well_above_chance():
 def test_the_weights_of_the_best_validation_epoch_are_saved_and_tested(tmp_path):
     report = fit(replace(SMALL, epochs=6, learning_rate=0.1, schedule="constant"), tmp_path / "run")
     validation = [epoch.validation_accuracy for epoch in report.epochs]
-    assert report.best_epoch == 1 + validation.index(max(validation))
+    assert report.best_epoch == max(
+        epoch.epoch for epoch in report.epochs if epoch.validation_accuracy == max(validation)
+    )
     _, data, model = load_run(tmp_path / "run")
     assert evaluate(model, data.validation, batch_size=7, device=torch.device("cpu")) == max(validation)
     assert evaluate(model, data.test, batch_size=7, device=torch.device("cpu")) == report.test_accuracy

@@ -1,0 +1,75 @@
+"""The arrows of the architecture, the public names, and what importing costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rheobase as rb
+
+PACKAGE = Path(rb.__file__).parent
+# Who may import whom: a folder or file to what it may import, besides itself.
+BASE = {"names", "dual", "version"}
+MODEL = BASE | {"surrogates", "neurons", "layers", "synapses"}
+ENGINE = MODEL | {"once", "wiring", "engine", "sequence", "inference"}
+ARROWS = {
+    "names": set(),
+    "dual": set(),
+    "version": set(),
+    "surrogates": BASE,
+    "neurons": BASE | {"surrogates"},
+    "layers": BASE | {"surrogates", "neurons"},
+    "models": MODEL,
+    "synapses": BASE | {"layers"},
+    "once": BASE,
+    "wiring": BASE | {"neurons"},
+    "sequence": BASE,
+    "engine": ENGINE,
+    "inference": ENGINE,
+    "losses": BASE,
+    "rules": ENGINE,
+    "datasets": BASE,
+}
+
+
+def imported(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("rheobase."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("rheobase.")}
+    return found
+
+
+@pytest.mark.parametrize("part", ARROWS)
+def test_imports_point_one_way(part: str) -> None:
+    files = list((PACKAGE / part).rglob("*.py")) or [PACKAGE / f"{part}.py"]
+    for file in files:
+        assert imported(file) <= ARROWS[part] | {part}, file
+
+
+def test_training_and_measuring_know_rules_by_their_contract_alone() -> None:
+    for folder in ("training", "measure"):
+        for file in (PACKAGE / folder).glob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rheobase.rules"):
+                    assert node.module in ("rheobase.rules", "rheobase.rules.rule"), file
+                    assert {alias.name for alias in node.names} <= {"RULES", "Rule", "Result", "Loss", "Backward"}, file
+
+
+def test_importing_is_light() -> None:
+    code = "import sys, rheobase; print([m for m in ('matplotlib', 'sklearn', 'tyro', 'rich') if m in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"
+
+
+def test_no_file_holds_more_than_one_idea() -> None:
+    long = {
+        str(file.relative_to(PACKAGE)): lines
+        for file in PACKAGE.rglob("*.py")
+        if (lines := len(file.read_text().splitlines())) > 350
+    }
+    assert not long
