@@ -73,11 +73,7 @@ class Treatment:
         return plain(x) if once is None else once
 
     def norm(self, sweep: "Sweep", norm: _BatchNorm, x: Tensor, plain: Forward) -> Tensor:
-        once = (
-            sweep.once(norm, x, partial(sweep.normalised_steady, norm))
-            if type(norm) in STEADY_NORMS
-            else None
-        )
+        once = sweep.once(norm, x, partial(sweep.normalised_steady, norm)) if type(norm) in STEADY_NORMS else None
         return sweep.normalised(norm, plain, x) if once is None else once
 
     def recurrent(self, sweep: "Sweep", layer: Recurrent, x: Tensor) -> Tensor:
@@ -247,14 +243,8 @@ class Sweep:
         The running statistics move as they would have at each step: by 1 - (1 - momentum)^T in all.
         """
         if not norm.training:
-            return F.batch_norm(
-                x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps
-            )
-        if (
-            norm.running_mean is not None
-            and norm.running_var is not None
-            and norm.num_batches_tracked is not None
-        ):
+            return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
+        if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None:
             assert self.steps is not None
             together = isinstance(norm, SEQUENCE_NORMS)
             updates = 1 if together else self.steps

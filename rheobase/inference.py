@@ -49,9 +49,7 @@ def run(model: nn.Module, xs: Tensor | Iterable[Tensor], *, chunk: int | None = 
 
 
 @torch.no_grad()
-def step(
-    model: nn.Module, x: Tensor, state: dict[str, State] | None = None
-) -> tuple[Tensor, dict[str, State]]:
+def step(model: nn.Module, x: Tensor, state: dict[str, State] | None = None) -> tuple[Tensor, dict[str, State]]:
     """One step of a stream, without autograd: the output `[N, ...]` and the state to give to the next call.
 
     x: `[N, ...]`. state: None at the start of a stream; otherwise what the last call returned.
@@ -65,9 +63,7 @@ def step(
         if state is not None:
             unknown = state.keys() - modules.keys()
             if unknown:
-                raise ValueError(
-                    f"The state is of another model: this one has no {', '.join(sorted(unknown))}."
-                )
+                raise ValueError(f"The state is of another model: this one has no {', '.join(sorted(unknown))}.")
             sweep.states = {modules[name]: part for name, part in state.items()}
         output = sweep.forward(xs)[0]
         names = {module: name for name, module in modules.items()}

@@ -101,9 +101,7 @@ class Recurrent(TimeLayer):
     def __init__(self, synapse: nn.Module, recurrent: nn.Module, neuron: Neuron) -> None:
         super().__init__()
         if not isinstance(neuron, Neuron):
-            raise TypeError(
-                f"Recurrent expects a neuron such as rheobase.LIF() last, got {type(neuron).__name__}."
-            )
+            raise TypeError(f"Recurrent expects a neuron such as rheobase.LIF() last, got {type(neuron).__name__}.")
         self.synapse, self.recurrent, self.neuron = synapse, recurrent, neuron
 
     def forward(self, input: Tensor) -> Tensor:

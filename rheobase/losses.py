@@ -33,9 +33,7 @@ def mse(output: Tensor, target: Tensor) -> Tensor:
         _require_classes(output, target, "mse")
         target = F.one_hot(target, output.shape[1])
     if output.shape != target.shape:
-        raise ValueError(
-            f"mse expects a target shaped like the output {list(output.shape)}, got {list(target.shape)}."
-        )
+        raise ValueError(f"mse expects a target shaped like the output {list(output.shape)}, got {list(target.shape)}.")
     return F.mse_loss(output, target.to(output.dtype))
 
 

@@ -45,9 +45,7 @@ class OnceStore:
         given = self._given.get(id(x))
         return given[1] if given is not None and given[1].is_intact else None
 
-    def output(
-        self, module: nn.Module, x: Tensor, compute: Callable[[Tensor], Tensor], chunk: int
-    ) -> Tensor | None:
+    def output(self, module: nn.Module, x: Tensor, compute: Callable[[Tensor], Tensor], chunk: int) -> Tensor | None:
         """`compute` of the one step behind x, made at its first use, for `chunk` steps; None if x may change."""
         source = self.known(x)
         if source is None:
@@ -75,9 +73,7 @@ class OnceStore:
         for made in (self._outputs_made, self._weights.values()):
             gathered = [once for once in made if once.leaf.grad is not None]
             if gathered:
-                torch.autograd.backward(
-                    [once.value for once in gathered], [once.leaf.grad for once in gathered]
-                )
+                torch.autograd.backward([once.value for once in gathered], [once.leaf.grad for once in gathered])
         self._input = None
         self._outputs.clear()
         self._outputs_made.clear()
@@ -87,10 +83,6 @@ class OnceStore:
         self._given.clear()
 
     def _give(self, once: Once, chunk: int) -> Tensor:
-        steps = (
-            once.leaf.expand(chunk, *once.leaf.shape).flatten(0, 1)
-            if chunk > 1
-            else once.leaf.view_as(once.leaf)
-        )
+        steps = once.leaf.expand(chunk, *once.leaf.shape).flatten(0, 1) if chunk > 1 else once.leaf.view_as(once.leaf)
         self._given[id(steps)] = steps, once
         return steps

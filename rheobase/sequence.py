@@ -47,19 +47,19 @@ class Feed:
         self.is_steady = False
         self._done = 0
         self._step_shape: torch.Size | None = None
+        self._tensor: Tensor | None = None
+        self._iterator: Iterator[Tensor] = iter(())
         if isinstance(xs, Tensor):
             if xs.dim() < 2:
                 raise ValueError(f"Expected a sequence [T, N, ...], got shape {list(xs.shape)}.")
             self.is_steady = len(xs) > 1 and xs.stride(0) == 0
-            self._tensor, self._iterator = xs, iter(())
+            self._tensor = xs
             if len(xs):
                 self._check(xs[:1] if self.is_steady else xs)
         elif isinstance(xs, Iterable):
-            self._tensor, self._iterator = torch.empty(0), iter(xs)
+            self._iterator = iter(xs)
         else:
-            raise TypeError(
-                f"Expected a tensor [T, N, ...] or an iterable of steps [N, ...], got {type(xs).__name__}."
-            )
+            raise TypeError(f"Expected a tensor [T, N, ...] or an iterable of steps [N, ...], got {type(xs).__name__}.")
         if self.steps == 0:
             raise ValueError("Expected at least one step, got an empty sequence (T = 0).")
         if isinstance(target, PerStep) and self.steps is not None and len(target.targets) != self.steps:
@@ -70,7 +70,7 @@ class Feed:
 
     def take(self, count: int | None) -> Tensor | None:
         """The next `count` steps `[c, N, ...]`, fewer at the end, None after it. count None: all that are left."""
-        if len(self._tensor):
+        if self._tensor is not None:
             stop = self.steps if count is None else self._done + count
             taken = self._tensor[self._done : stop]
         else:
@@ -79,9 +79,7 @@ class Feed:
                 if not isinstance(step, Tensor) or step.dim() < 1:
                     raise TypeError(f"Expected each step to be a tensor [N, ...], got {type(step).__name__}.")
                 self._check(step.unsqueeze(0))
-            taken = (
-                torch.stack(steps) if len(steps) > 1 else steps[0].unsqueeze(0) if steps else torch.empty(0)
-            )
+            taken = torch.stack(steps) if len(steps) > 1 else steps[0].unsqueeze(0) if steps else torch.empty(0)
         self._done += len(taken)
         if self._done == 0:
             raise ValueError("Expected at least one step, got an empty sequence (T = 0).")
@@ -97,16 +95,12 @@ class Feed:
                 f"Expected a floating-point sequence, got {xs.dtype}: convert it, for instance with `xs.float()`."
             )
         if xs[0].numel() == 0:
-            raise ValueError(
-                f"Expected steps with at least one sample and one value, got shape {list(xs.shape)}."
-            )
+            raise ValueError(f"Expected steps with at least one sample and one value, got shape {list(xs.shape)}.")
         if self._step_shape is None:
             self._step_shape = xs.shape[1:]
             self._check_target(xs)
         if xs.shape[1:] != self._step_shape:
-            raise ValueError(
-                f"Expected every step of shape {list(self._step_shape)}, got {list(xs.shape[1:])}."
-            )
+            raise ValueError(f"Expected every step of shape {list(self._step_shape)}, got {list(xs.shape[1:])}.")
         if not torch.isfinite(xs.sum(dtype=torch.promote_types(xs.dtype, torch.float32))):
             raise ValueError("Expected finite input, got NaN or infinity in the sequence.")
 

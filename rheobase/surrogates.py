@@ -137,7 +137,8 @@ def surrogate_named(text: str) -> Surrogate:
     kind = choose("surrogate", name.strip(), SURROGATES)
     try:
         call = ast.parse(f"f({options.rstrip().removesuffix(')')})", mode="eval").body
-        assert isinstance(call, ast.Call) and not call.args
+        assert isinstance(call, ast.Call)
+        assert not call.args
         values: dict[str, Any] = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
         return kind(**values)
     except (SyntaxError, AssertionError, TypeError) as error:

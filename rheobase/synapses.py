@@ -101,9 +101,7 @@ class _Convolution(Operation):
             self.groups,
         )
 
-    def _gradients(
-        self, grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _gradients(self, grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
         return torch.ops.aten.convolution_backward(
             grad, x, weight, None, self.stride, self.padding, self.dilation, self.transposed, self.output_padding,
             self.groups, mask,
@@ -136,10 +134,11 @@ def operation(synapse: nn.Module, name: str) -> Operation:
     if isinstance(synapse, nn.Linear):
         return _Linear()
     assert isinstance(synapse, CONVOLUTIONS)
-    pads_before = synapse.padding_mode != "zeros" or isinstance(synapse.padding, str)
+    padding = synapse.padding
+    pads_before = synapse.padding_mode != "zeros" or isinstance(padding, str)
     return _Convolution(
         stride=tuple(synapse.stride),
-        padding=(0,) * len(synapse.stride) if isinstance(synapse.padding, str) or pads_before else tuple(synapse.padding),  # type: ignore[arg-type]
+        padding=(0,) * len(synapse.stride) if isinstance(padding, str) or pads_before else tuple(padding),
         dilation=tuple(synapse.dilation),
         transposed=synapse.transposed,
         output_padding=tuple(synapse.output_padding),

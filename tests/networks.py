@@ -136,7 +136,6 @@ def flat(gradients: Named) -> Tensor:
     return torch.cat([gradients[key].flatten() for key in sorted(gradients)])
 
 
-
 class Residual(nn.Module):
     """x + neuron(norm(conv(x))), and the sum goes through a neuron: two synapses and a skip feed one neuron."""
 

@@ -251,17 +251,13 @@ def normalise(norm: Norm, drives: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def normalise_vjp(norm: Norm, current: Tensor, centred: Tensor, sigma: Tensor) -> Tensor:
     over = axes(norm, current)
     along = (current * centred).mean(over, keepdim=True)
-    return (
-        channels(norm.gamma, current) / sigma * (current - current.mean(over, keepdim=True) - centred * along)
-    )
+    return channels(norm.gamma, current) / sigma * (current - current.mean(over, keepdim=True) - centred * along)
 
 
 def running_statistics(norm: Norm, drives: Tensor, momentum: float = 0.1) -> tuple[Tensor, Tensor]:
     """Running mean and unbiased variance after the sequence, from 0 and 1: T updates, or one."""
     mean, variance = torch.zeros_like(norm.gamma), torch.ones_like(norm.gamma)
-    columns_of = (
-        drives.transpose(1, 2).flatten(2) if norm.mode == "step" else [drives.transpose(0, 2).flatten(1)]
-    )
+    columns_of = drives.transpose(1, 2).flatten(2) if norm.mode == "step" else [drives.transpose(0, 2).flatten(1)]
     for columns in columns_of:
         mean = (1 - momentum) * mean + momentum * columns.mean(1)
         variance = (1 - momentum) * variance + momentum * columns.var(1, unbiased=True)
@@ -407,9 +403,7 @@ def untraced(moments: Iterable[Moment]) -> Gradients:
     for moment in moments:
         weight = weight_vjp(moment.layer, moment.record.entering, moment.drive)
         recurrent = (
-            products(moment.current, delayed(moment.record.spikes))
-            if moment.layer.recurrent is not None
-            else None
+            products(moment.current, delayed(moment.record.spikes)) if moment.layer.recurrent is not None else None
         )
         gradients |= parameters(moment, weight, recurrent)
     return gradients
@@ -471,12 +465,8 @@ def bptt(
     weight_per_step: float | None = None,
 ) -> Answer:
     """Backpropagation through time, exact or cut every `horizon` steps; weight_per_step: 1/T by default."""
-    if horizon is not None and any(
-        layer.norm is not None and layer.norm.mode == "sequence" for layer in layers
-    ):
-        raise ValueError(
-            "Expected step norms with a horizon: a sequence norm's statistics cross every window."
-        )
+    if horizon is not None and any(layer.norm is not None and layer.norm.mode == "sequence" for layer in layers):
+        raise ValueError("Expected step norms with a horizon: a sequence norm's statistics cross every window.")
     records, running = forward(layers, xs)
     outputs = records[-1].outputs
     if objective == "mean_output":
@@ -563,9 +553,7 @@ def rate_gains(neuron: Neuron | LI | None, record: Record) -> tuple[Tensor, Tens
     for t in range(len(record.slopes)):
         if isinstance(neuron, Neuron):
             if t > 0:
-                rho = (
-                    carry(neuron, record.potentials[t - 1], record.spikes[t - 1], record.slopes[t - 1]) * rho
-                )
+                rho = carry(neuron, record.potentials[t - 1], record.spikes[t - 1], record.slopes[t - 1]) * rho
             rho = rho + neuron.scale
         else:
             rho = (0.0 if neuron is None else neuron.decay) * rho + 1
@@ -583,9 +571,7 @@ def rate_bp(layers: Sequence[Layer], xs: Tensor, target: Tensor) -> Answer:
     """
     for layer in layers:
         if layer.recurrent is not None or (layer.norm is not None and layer.norm.mode == "step"):
-            raise ValueError(
-                "Expected neither recurrence nor step norms: this rate pass does not define them."
-            )
+            raise ValueError("Expected neither recurrence nor step norms: this rate pass does not define them.")
     records, running = forward(layers, xs)
     gains = [rate_gains(layer.neuron, record)[1][-1] for layer, record in zip(layers, records, strict=True)]
     outputs = records[-1].outputs
@@ -703,9 +689,7 @@ def conv_net(
         draw(3, 3, 3, 3, scale=boost),
         draw(4, 3, 3, 3, scale=2 * boost),
     ]
-    biases = [
-        draw.around(mean * boost, len(kernel)) for mean, kernel in zip((0.5, 0.5, 0.9), kernels, strict=True)
-    ]
+    biases = [draw.around(mean * boost, len(kernel)) for mean, kernel in zip((0.5, 0.5, 0.9), kernels, strict=True)]
     first = Layer(kernels[0], biases[0], "conv", norm=normed(3), neuron=cell)
     second = Layer(kernels[1], biases[1], "conv", norm=normed(3), skip=0, pool=2, neuron=cell)
     third = Layer(kernels[2], biases[2], "conv", stride=2, neuron=cell)
@@ -717,16 +701,12 @@ def ws_net(seed: int = 0, readout_decay: float | None = None, **neuron: Any) -> 
     """Weight-standardised conv on 2x6x6, pool, weight-standardised linear, plain readout."""
     draw, cell = Draw(seed), Neuron(**neuron)
     boost = cell.threshold / cell.scale
-    conv = Layer(
-        draw(3, 2, 3, 3), draw.around(0.4 * boost, 3), "conv", gain=draw.around(boost, 3), pool=2, neuron=cell
-    )
+    conv = Layer(draw(3, 2, 3, 3), draw.around(0.4 * boost, 3), "conv", gain=draw.around(boost, 3), pool=2, neuron=cell)
     linear = Layer(draw(5, 27), draw.around(0.8 * boost, 5), gain=draw.around(2 * boost, 5), neuron=cell)
     return [conv, linear, draw.readout(5, readout_decay)], *draw.inputs(2, 6, 6)
 
 
-def recurrent_net(
-    seed: int = 0, gain: bool = False, readout_decay: float | None = None, **neuron: Any
-) -> Case:
+def recurrent_net(seed: int = 0, gain: bool = False, readout_decay: float | None = None, **neuron: Any) -> Case:
     """4 -> 6 recurrent -> 5 recurrent -> 3; with `gain` all hidden weights are standardised."""
     draw, cell = Draw(seed), Neuron(**neuron)
     boost = cell.threshold / cell.scale

@@ -51,7 +51,7 @@ def test_a_stream_step_by_step_is_the_sequence() -> None:
 def test_a_state_of_another_model_or_batch_is_refused() -> None:
     net, other = small_net(), nn.Sequential(nn.Linear(3, 3), nn.Sequential(rb.LIF()), nn.Linear(3, 2))
     _, state = rb.step(other, torch.rand(2, 3))
-    with pytest.raises(ValueError, match="another model.*1.0"):
+    with pytest.raises(ValueError, match=r"another model.*1\.0"):
         rb.step(net, torch.rand(2, 1, 6, 6), state)
     _, state = rb.step(net, torch.rand(2, 1, 6, 6))
     with pytest.raises(ValueError, match=r"keep its size.*"):

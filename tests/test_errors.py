@@ -18,7 +18,9 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 5), rb.LIF(), nn.Linear(5, 3))
 
 
-def refused(words: str, model: nn.Module, rule: Any, xs: Any = None, target: Any = None, error: Any = ValueError) -> str:
+def refused(
+    words: str, model: nn.Module, rule: Any, xs: Any = None, target: Any = None, error: Any = ValueError
+) -> str:
     xs = torch.rand(6, 2, 4) if xs is None else xs
     target = torch.randint(3, (2,)) if target is None else target
     with pytest.raises(error, match=words) as caught:
@@ -77,7 +79,9 @@ def test_models_that_break_the_layout_are_refused(rule: Any) -> None:
     refused("'1' is used twice", twice, rule)
 
 
-@pytest.mark.parametrize("rule", [rb.SLTT(), rb.OTTT(), rb.STLLR(), rb.TruncatedBPTT(2), rb.BPTT(checkpoint=2)], ids=str)
+@pytest.mark.parametrize(
+    "rule", [rb.SLTT(), rb.OTTT(), rb.STLLR(), rb.TruncatedBPTT(2), rb.BPTT(checkpoint=2)], ids=str
+)
 def test_a_sequence_norm_is_refused_by_rules_that_see_single_steps(rule: Any) -> None:
     model = nn.Sequential(nn.Linear(4, 5), rb.SequenceBatchNorm1d(5), rb.LIF(), nn.Linear(5, 3))
     refused("'1' normalises over the whole sequence.*nn.BatchNorm1d", model, rule)
@@ -107,8 +111,8 @@ def test_rules_with_traces_refuse_what_they_cannot_credit(rule: Any) -> None:
     refused("'2'.*forward of its own", nn.Sequential(nn.Linear(4, 4), rb.LIF(), Own(4, 4), rb.LIF(), nn.Linear(4, 3)),
             rule, error=TypeError)  # fmt: skip
     linear = nn.Linear(4, 4)
-    refused("'2' is used twice in one step; its trace",
-            nn.Sequential(nn.Linear(4, 4), rb.LIF(), linear, rb.LIF(), linear, rb.LIF(), nn.Linear(4, 3)), rule)  # fmt: skip
+    twice = nn.Sequential(nn.Linear(4, 4), rb.LIF(), linear, rb.LIF(), linear, rb.LIF(), nn.Linear(4, 3))
+    refused("'2' is used twice in one step; its trace", twice, rule)
     refused("'1' .PLIF. has parameters that learn", nn.Sequential(nn.Linear(4, 5), rb.PLIF(), nn.Linear(5, 3)), rule)
 
 

@@ -112,9 +112,7 @@ def affine(layer: Layer, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
     return F.linear(x, weight, bias)
 
 
-def batch_norm(
-    norm: oracles.Norm, drives: Tensor, gamma: Tensor, beta: Tensor
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+def batch_norm(norm: oracles.Norm, drives: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     running = torch.zeros_like(norm.gamma), torch.ones_like(norm.gamma)
     parts = drives if norm.mode == "step" else [drives.flatten(0, 1)]
     normed = [F.batch_norm(part, *running, gamma, beta, True, 0.1, norm.eps) for part in parts]
@@ -192,9 +190,7 @@ class Loop:
             if decay is None and factor == 1:
                 drives.append(affine(layer, step, weight, shifted))
             else:
-                drives.append(
-                    affine(layer, step, weight.detach(), shifted) + factor * (phantom - phantom.detach())
-                )
+                drives.append(affine(layer, step, weight.detach(), shifted) + factor * (phantom - phantom.detach()))
         return torch.stack(drives)
 
     def neurons(self, index: int, layer: Layer, currents: Tensor, late: Tensor) -> Tensor:
@@ -243,9 +239,7 @@ class Loop:
         return dict(zip(self.leaf, found, strict=True))
 
     def each_step(self, outputs: Tensor, at: list[int] | None = None) -> Tensor:
-        return torch.stack(
-            [F.cross_entropy(outputs[t], self.target) for t in at or range(len(outputs))]
-        ).mean()
+        return torch.stack([F.cross_entropy(outputs[t], self.target) for t in at or range(len(outputs))]).mean()
 
 
 def assert_matches(answer: Answer, loop: Loop, loss: Tensor, outputs: Tensor) -> None:
@@ -308,9 +302,7 @@ def test_the_gain_recursion_gives_the_published_numbers(
 ) -> None:
     neuron = Neuron(decay=0.2, **variant)
     layer = Layer(torch.ones(1, 1, dtype=torch.float64), neuron=neuron)
-    record = oracles.forward([layer], torch.tensor([0.6, 0.9, 1.4, 0.1], dtype=torch.float64).view(4, 1, 1))[
-        0
-    ][0]
+    record = oracles.forward([layer], torch.tensor([0.6, 0.9, 1.4, 0.1], dtype=torch.float64).view(4, 1, 1))[0][0]
     rho, gain = oracles.rate_gains(neuron, record)
     for ours, published in ((record.potentials, potentials), (rho, rhos), (gain, gains)):
         torch.testing.assert_close(ours.flatten(), torch.tensor(published).double(), rtol=0, atol=6e-7)
@@ -337,9 +329,7 @@ def test_the_shared_vector_has_the_published_states_and_traces() -> None:
         (oracles.traces(record.slopes, 0.2), (0.8, 0.96, 0.292, 0.9084, 0.95668)),
     ]
     for ours, theirs in published:
-        torch.testing.assert_close(
-            ours.flatten(), torch.tensor(theirs, dtype=torch.float64), rtol=0, atol=1e-12
-        )
+        torch.testing.assert_close(ours.flatten(), torch.tensor(theirs, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
 stllr_scalar = partial(oracles.stllr, decay_pre=0.75, decay_post=0.2, causal=1.0)
@@ -409,9 +399,7 @@ def test_sltt_is_autograd_with_states_detached_at_every_step(name: str, at: list
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("name", STEPWISE)
-def test_ottt_is_autograd_on_synapses_valued_by_spikes_and_differentiated_at_traces(
-    name: str, exact: bool
-) -> None:
+def test_ottt_is_autograd_on_synapses_valued_by_spikes_and_differentiated_at_traces(name: str, exact: bool) -> None:
     case = NETS[name]()
     last = case[0][-1].neuron
     leak = last.decay if isinstance(last, LI) else None
@@ -454,18 +442,12 @@ def test_stllr_with_feedback_is_autograd_on_local_losses(name: str) -> None:
     loss = loop.each_step(outputs)
     (errors,) = torch.autograd.grad(loss, outputs, retain_graph=True)
     if leaky:  # dL/dout[t] at each step alone
-        errors = torch.stack(
-            [(F.softmax(o, 1) - F.one_hot(target, 3)) / len(target) / T for o in outputs]
-        ).detach()
-    local = [
-        ((errors @ b).view_as(spikes) * spikes).sum() for b, spikes in zip(feedback, loop.spikes, strict=True)
-    ]
+        errors = torch.stack([(F.softmax(o, 1) - F.one_hot(target, 3)) / len(target) / T for o in outputs]).detach()
+    local = [((errors @ b).view_as(spikes) * spikes).sum() for b, spikes in zip(feedback, loop.spikes, strict=True)]
     theirs = loop.gradients(loss + torch.stack(local).sum())
     answer = oracles.stllr(*case, 0.75, 0.2, 1.0, -1.0, feedback=feedback)
     assert_same(answer.gradients, theirs)
-    assert_differ(
-        answer.gradients[0, "weight"], oracles.stllr(*case, 0.75, 0.2, 1.0, -1.0).gradients[0, "weight"]
-    )
+    assert_differ(answer.gradients[0, "weight"], oracles.stllr(*case, 0.75, 0.2, 1.0, -1.0).gradients[0, "weight"])
 
 
 @pytest.mark.parametrize("decay_input", [False, True])
@@ -545,9 +527,7 @@ def rate_network(case: Case) -> tuple[Gradients, Tensor]:
             normed, _ = batch_norm(layer.norm, currents, layer.norm.gamma, layer.norm.beta)
             stored = torch.var_mean(currents.transpose(0, 2).flatten(1), dim=1, unbiased=False)
             live = torch.var_mean(x, dim=(0, 2, 3), unbiased=False)
-            variance, mean = (
-                (s + b - b.detach()).view(1, -1, 1, 1) for s, b in zip(stored, live, strict=True)
-            )
+            variance, mean = ((s + b - b.detach()).view(1, -1, 1, 1) for s, b in zip(stored, live, strict=True))
             x = gamma * (x - mean) / (variance + layer.norm.eps).sqrt() + beta
             currents = normed
         if layer.skip is not None:
@@ -584,9 +564,7 @@ stllr_any = partial(oracles.stllr, decay_pre=0.7, decay_post=0.3, causal=1.0, ac
 ONE_STEP: dict[str, Callable[..., Answer]] = {
     "sltt": oracles.sltt,
     "ottt": partial(oracles.ottt, trace_decay=0.7),
-    "ottt exact": partial(
-        oracles.ottt, trace_decay=0.7, input_trace=True, readout_trace=False, bias_trace=True
-    ),
+    "ottt exact": partial(oracles.ottt, trace_decay=0.7, input_trace=True, readout_trace=False, bias_trace=True),
     "stllr": stllr_any,
 }
 
@@ -686,9 +664,7 @@ def test_the_mean_of_sltt_k_over_all_choices_is_k_over_t_of_sltt() -> None:
 
 @pytest.mark.parametrize("decay", [0.5, 0.9, 1.0])
 @pytest.mark.parametrize("build", [oracles.linear_net, oracles.ws_net, oracles.conv_net])
-def test_ottt_is_bptt_for_the_last_hidden_layer_and_nowhere_below(
-    build: Callable[..., Case], decay: float
-) -> None:
+def test_ottt_is_bptt_for_the_last_hidden_layer_and_nowhere_below(build: Callable[..., Case], decay: float) -> None:
     case = build(decay=decay, detach_reset=True)
     answer = oracles.ottt(*case, trace_decay=decay, input_trace=True, readout_trace=False, bias_trace=True)
     exact = oracles.bptt(*case)

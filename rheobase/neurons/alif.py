@@ -26,7 +26,7 @@ class ALIF(Neuron):
         reset: Reset = "subtract",
         reset_value: float = 0.0,
         detach_reset: bool = False,
-        surrogate: Surrogate | str = Sigmoid(),  # noqa: B008 (frozen)
+        surrogate: Surrogate | str = Sigmoid(),
     ) -> None:
         super().__init__()
         self.decay = leak(decay, tau)

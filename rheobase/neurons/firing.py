@@ -60,6 +60,4 @@ class Firing:
     def __str__(self) -> str:
         value = f", reset_value={self.reset_value}" if self.reset_value else ""
         detached = ", detach_reset=True" if self.detach_reset else ""
-        return (
-            f"threshold={self.threshold}, reset={self.reset!r}{value}{detached}, surrogate={self.surrogate}"
-        )
+        return f"threshold={self.threshold}, reset={self.reset!r}{value}{detached}, surrogate={self.surrogate}"

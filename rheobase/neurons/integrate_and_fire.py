@@ -17,7 +17,7 @@ class IF(Neuron):
         reset: Reset = "subtract",
         reset_value: float = 0.0,
         detach_reset: bool = False,
-        surrogate: Surrogate | str = Sigmoid(),  # noqa: B008 (frozen)
+        surrogate: Surrogate | str = Sigmoid(),
     ) -> None:
         super().__init__()
         self.firing = Firing(threshold, reset, reset_value, detach_reset, surrogate)

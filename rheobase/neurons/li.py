@@ -13,9 +13,7 @@ class LI(Neuron):
 
     spiking = False
 
-    def __init__(
-        self, decay: float | None = None, *, tau: float | None = None, decay_input: bool = False
-    ) -> None:
+    def __init__(self, decay: float | None = None, *, tau: float | None = None, decay_input: bool = False) -> None:
         super().__init__()
         self.decay = leak(decay, tau)
         self.decay_input = decay_input

@@ -29,7 +29,7 @@ class LIF(Neuron):
         reset_value: float = 0.0,
         detach_reset: bool = False,
         decay_input: bool = False,
-        surrogate: Surrogate | str = Sigmoid(),  # noqa: B008 (frozen)
+        surrogate: Surrogate | str = Sigmoid(),
     ) -> None:
         super().__init__()
         self.decay = leak(decay, tau)

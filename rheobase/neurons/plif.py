@@ -28,7 +28,7 @@ class PLIF(Neuron):
         reset_value: float = 0.0,
         detach_reset: bool = False,
         decay_input: bool = False,
-        surrogate: Surrogate | str = Sigmoid(),  # noqa: B008 (frozen)
+        surrogate: Surrogate | str = Sigmoid(),
     ) -> None:
         super().__init__()
         start = leak(decay, tau)
@@ -52,6 +52,4 @@ class PLIF(Neuron):
         return torch.sigmoid(self.leak.detach())
 
     def extra_repr(self) -> str:
-        return (
-            f"shape={tuple(self.leak.shape)}{', decay_input=True' if self.decay_input else ''}, {self.firing}"
-        )
+        return f"shape={tuple(self.leak.shape)}{', decay_input=True' if self.decay_input else ''}, {self.firing}"

@@ -59,9 +59,7 @@ class BPTT:
     ) -> Result:
         require_learning(model)
         if self.objective == "mean_output" and isinstance(target, PerStep):
-            raise ValueError(
-                'objective="mean_output" has one output for all steps: it cannot have PerStep targets.'
-            )
+            raise ValueError('objective="mean_output" has one output for all steps: it cannot have PerStep targets.')
         feed = Feed(xs, target)
 
         def objective(outputs: Tensor) -> Tensor:
@@ -130,27 +128,21 @@ class TruncatedBPTT:
         refuse_sequence_norms(model, self)
         feed = Feed(xs, target)
         if feed.steps is None:
-            raise ValueError(
-                "TruncatedBPTT averages over T and needs to know it: pass a tensor or a list of steps."
-            )
+            raise ValueError("TruncatedBPTT averages over T and needs to know it: pass a tensor or a list of steps.")
         outputs, total = [], torch.zeros(())
         with Sweep(model, steps=feed.steps, learns=True) as sweep:
             done = 0
-            while done < feed.steps:
-                window = []
-                end = min(done + self.horizon, feed.steps)
-                while (first := done + sum(map(len, window))) < end:
-                    part = feed.take(min(self.chunk or self.horizon, end - first))
-                    assert part is not None
-                    window.append(sweep.forward(part, steady=feed.is_steady and after_step is None))
-                output = torch.cat(window)
+            for window in feed.chunks(self.horizon):
+                steady = feed.is_steady and after_step is None
+                parts = window.split(self.chunk or self.horizon)
+                output = torch.cat([sweep.forward(part, steady=steady) for part in parts])
                 require_gradient(output)
                 part_loss = summed_loss(loss, output, target, done) / feed.steps
                 backward(part_loss)
                 sweep.detach()
                 total = total.to(part_loss) + part_loss.detach()
                 outputs.append(output.detach())
-                done = end
+                done += len(window)
                 if after_step is not None:
                     sweep.settle()
                     after_step()

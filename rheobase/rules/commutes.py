@@ -10,9 +10,16 @@ from torch.overrides import TorchFunctionMode
 from rheobase.wiring import tensors
 
 _AFFINE = frozenset(
-    ["add", "add_", "__add__", "__radd__", "__iadd__", "sub", "sub_", "__sub__", "__rsub__", "__isub__", "rsub", "neg", "__neg__", "sum", "mean", "__get__", "__getitem__", "flatten", "unflatten", "view", "view_as", "reshape", "permute", "transpose", "swapaxes", "movedim", "squeeze", "unsqueeze", "contiguous", "clone", "detach", "to", "type", "float", "double", "half", "bfloat16", "cpu", "cuda", "expand", "expand_as", "repeat", "cat", "concat", "stack", "hstack", "vstack", "split", "chunk", "unbind", "narrow", "select", "index_select", "roll", "flip", "pad", "interpolate", "pixel_shuffle", "pixel_unshuffle", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "requires_grad_", "register_hook"]
+    """
+    add add_ __add__ __radd__ __iadd__ sub sub_ __sub__ __rsub__ __isub__ rsub neg __neg__ sum mean __get__ __getitem__
+    flatten unflatten view view_as reshape permute transpose swapaxes movedim squeeze unsqueeze contiguous clone
+    detach to type float double half bfloat16 cpu cuda expand expand_as repeat cat concat stack hstack vstack split
+    chunk unbind narrow select index_select roll flip pad interpolate pixel_shuffle pixel_unshuffle
+    avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d linear
+    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d requires_grad_ register_hook
+    """.split()  # noqa: SIM905
 )
-_BILINEAR = frozenset(["mul", "mul_", "__mul__", "__rmul__", "__imul__", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "einsum"])
+_BILINEAR = frozenset("mul mul_ __mul__ __rmul__ __imul__ matmul __matmul__ __rmatmul__ mm bmm einsum".split())  # noqa: SIM905
 _QUOTIENT = frozenset(["div", "div_", "__truediv__", "__itruediv__", "true_divide"])
 
 

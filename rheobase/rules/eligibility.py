@@ -148,9 +148,7 @@ class TraceTreatment(Treatment):
         if self._wiring is not None and torch.is_grad_enabled():
             calls = [self._calls[source] for source in self._wiring.senders[neuron] if source in self._calls]
             earlier = sweep.folded([trace for trace in traces if trace is not None])
-        fired: Tensor = Fire.apply(
-            currents, [sweep.folded(spikes)], sweep.folded(slopes), earlier, calls, self
-        )
+        fired: Tensor = Fire.apply(currents, [sweep.folded(spikes)], sweep.folded(slopes), earlier, calls, self)
         return fired
 
     def wired(self, sweep: Sweep, wiring: Wiring) -> None:
@@ -243,10 +241,7 @@ class TraceTreatment(Treatment):
         after = wiring.neurons_after(synapse)
         if not after:
             return _Role(self._sender_decay(sweep, synapse, wiring) if settings.on_readout else None)
-        if integrates and not fires:
-            decay = settings.decay_readout
-        else:
-            decay = settings.decay_pre
+        decay = settings.decay_readout if integrates and not fires else settings.decay_pre
         if decay is None:
             decay = _common_decay(sweep, synapse, after)
         return _Role(

@@ -20,9 +20,7 @@ def windows_won(pool: nn.MaxPool2d, x: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError("RateBP handles MaxPool2d without ceil_mode and return_indices only.")
     (kernel_h, kernel_w), (stride_h, stride_w) = _pair(pool.kernel_size), _pair(pool.stride)
     (pad_h, pad_w), (dilation_h, dilation_w) = _pair(pool.padding), _pair(pool.dilation)
-    pooled, winners = F.max_pool2d(
-        x, pool.kernel_size, pool.stride, pool.padding, pool.dilation, return_indices=True
-    )
+    pooled, winners = F.max_pool2d(x, pool.kernel_size, pool.stride, pool.padding, pool.dilation, return_indices=True)
     top = torch.arange(pooled.shape[2], device=x.device).mul_(stride_h).sub_(pad_h).view(-1, 1)
     left = torch.arange(pooled.shape[3], device=x.device).mul_(stride_w).sub_(pad_w)
     row = (winners // x.shape[3] - top) // dilation_h

@@ -81,7 +81,7 @@ class Online:
         learns, count = self.schedule.draw(feed.steps)
         divisor = {"learning": count, "all": feed.steps, "nothing": 1}[self.average]
         if divisor is not None:
-            return self._backward(model, feed, learns, 1 / divisor, loss, after_step, backward)
+            return self._backward(model, feed, target, learns, 1 / divisor, loss, after_step, backward)
         if after_step is not None:
             raise ValueError(
                 "A sequence of unknown length cannot be averaged before it ends, and after_step wants the gradient "
@@ -95,12 +95,13 @@ class Online:
             return loss(output, goal)
 
         with gradients_scaled(model, lambda: 1 / seen):
-            return self._backward(model, feed, learns, 1.0, counted, None, backward)
+            return self._backward(model, feed, target, learns, 1.0, counted, None, backward)
 
     def _backward(
         self,
         model: nn.Module,
         feed: Feed,
+        target: Target,
         learns: Learns,
         weight: float,
         loss: Loss,
@@ -109,8 +110,7 @@ class Online:
     ) -> Result:
         treatment = self.eligibility.treatment(model)
         traces = treatment if isinstance(treatment, TraceTreatment) else None
-        path = self.signal.start(feed.target, weight) if feed.target is not None else None
-        assert path is not None
+        path = self.signal.start(target, weight)
         steady = feed.is_steady and after_step is None
         outputs: list[Tensor] = []
         losses: list[Tensor] = []
@@ -132,7 +132,7 @@ class Online:
                     if learning:
                         joined = path.join(output, done)
                         require_gradient(joined)
-                        total = weight * summed_loss(loss, joined, feed.target, done)
+                        total = weight * summed_loss(loss, joined, target, done)
                 if learning:
                     backward(total)
                     losses.append(total.detach() / weight)

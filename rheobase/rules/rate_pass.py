@@ -135,10 +135,9 @@ class RatePass(Treatment):
     def synapse(self, sweep: Sweep, synapse: nn.Module, x: Tensor, plain: Callable[..., Tensor]) -> Tensor:
         with self.guard.trusted():
             op = operation(synapse, sweep.name(synapse))
-            x_in, weight, bias = op.prepare(x), sweep.weight(synapse), synapse.bias
             value = self._observed[synapse, sweep.place(synapse), "current"]
-            x_in, weight = x_in.to(value.dtype), weight.to(value.dtype)
-            bias = bias.to(value.dtype) if isinstance(bias, Tensor) else None
+            x_in, weight = op.prepare(x).to(value.dtype), sweep.weight(synapse).to(value.dtype)
+            bias = synapse.bias.to(value.dtype) if isinstance(synapse.bias, Tensor) else None
             call = Call(op, factors=lambda: (1.0, 0.0), bias_trace=None, skips=lambda: False, value=value)
             current = CreditedSynapse.apply(x_in, weight, bias, x_in.detach(), False, call)
         return self.guard.marked(current, like=x)

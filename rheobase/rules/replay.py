@@ -76,9 +76,7 @@ def checkpointed(
         grads = list(outputs.grad.split(segment))
         later: States = {}
         for xs, before, random in reversed(segments):
-            entering = {
-                m: tuple(part.detach().requires_grad_() for part in state) for m, state in before.items()
-            }
+            entering = {m: tuple(part.detach().requires_grad_() for part in state) for m, state in before.items()}
             sweep.states = dict(entering)
             with buffers_kept(model), random.again(), torch.enable_grad():
                 output = forward(xs)

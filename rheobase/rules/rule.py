@@ -55,13 +55,9 @@ def require_learning(model: nn.Module) -> None:
     """Refuses a model without neurons or without anything to learn, and a call without autograd."""
     require_neurons(model)
     if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError(
-            "Expected at least one parameter with requires_grad, found none: nothing would learn."
-        )
+        raise ValueError("Expected at least one parameter with requires_grad, found none: nothing would learn.")
     if not torch.is_grad_enabled():
-        raise RuntimeError(
-            "rule.backward was called inside torch.no_grad(): call it where gradients are enabled."
-        )
+        raise RuntimeError("rule.backward was called inside torch.no_grad(): call it where gradients are enabled.")
 
 
 def refuse_sequence_norms(model: nn.Module, rule: object) -> None:

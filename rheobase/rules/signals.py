@@ -152,8 +152,6 @@ class _Join(torch.autograd.Function):
         errors = ctx.path.errors(grad, ctx.first)
         below = []
         for layer, offset, steps, shape in ctx.places:
-            matrix = feedback_matrix(ctx.path.signal.seed, layer, errors.shape[2], shape[1:].numel()).to(
-                errors
-            )
+            matrix = feedback_matrix(ctx.path.signal.seed, layer, errors.shape[2], shape[1:].numel()).to(errors)
             below.append((errors[offset : offset + steps].flatten(0, 1) @ matrix).view(shape))
         return grad, None, None, None, *below

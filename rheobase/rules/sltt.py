@@ -44,5 +44,9 @@ class SLTT(NamedOnline):
             schedule = GivenSteps(self.at)
         elif self.steps is not None:
             schedule = RandomSteps(self.steps)
-        average = "learning" if self.scale == "mean" else "all"
-        return Online(Instantaneous(), schedule=schedule, average=average, chunk=self.chunk)
+        return Online(
+            Instantaneous(),
+            schedule=schedule,
+            average="learning" if self.scale == "mean" else "all",
+            chunk=self.chunk,
+        )

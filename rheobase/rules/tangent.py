@@ -53,7 +53,9 @@ def _by_forward_mode(
 ) -> tuple[list[Tensor], list[Change]]:
     """`neuron.dynamics` on PyTorch's own dual tensors, within a dual level: slower, for any function."""
     moving = current.detach() if change is None else forward_ad.make_dual(current.detach(), change)
-    state = tuple(forward_ad.make_dual(part, _as_tensor(d, part).clone()) for part, d in zip(state, changes, strict=True))
+    state = tuple(
+        forward_ad.make_dual(part, _as_tensor(d, part).clone()) for part, d in zip(state, changes, strict=True)
+    )
     spikes, after = neuron.dynamics(moving, state)
     parts = [forward_ad.unpack_dual(part) for part in (spikes, *after)]
     return [p.primal for p in parts], [0.0 if p.tangent is None else p.tangent for p in parts]

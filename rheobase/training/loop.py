@@ -135,7 +135,7 @@ class Loop:
 
     def _validate(self) -> float:
         accuracy = self._accuracy("validation")
-        if True:
+        if accuracy >= self.best_accuracy:
             self.best_epoch, self.best_accuracy = self.done, accuracy
             self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         return accuracy

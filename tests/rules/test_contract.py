@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -141,9 +142,7 @@ def test_every_parameter_learns_and_two_calls_agree_and_add_up(
 
 @pytest.mark.parametrize("size", [1, 2, 4, STEPS, STEPS + 3])
 @every_rule()
-def test_the_chunk_changes_no_gradient(
-    rule: Rule, net: nn.Module, sequence: tuple[Tensor, Tensor], size: int
-) -> None:
+def test_the_chunk_changes_no_gradient(rule: Rule, net: nn.Module, sequence: tuple[Tensor, Tensor], size: int) -> None:
     if isinstance(rule, rb.TruncatedBPTT):
         size = min(size, rule.horizon)
     chunked = type(rule)(**{**vars(rule), "chunk": size})
@@ -212,7 +211,7 @@ def test_updates_within_the_sequence_use_the_new_weights_at_the_next_step(name: 
 
         result = RULES[name].backward(net, each, target, loss=cross_entropy, after_step=update)
         assert len(seen) == 4
-        assert all((a - b).norm() > 1e-6 for a, b in zip(seen, seen[1:], strict=False))
+        assert all((a - b).norm() > 1e-6 for a, b in pairwise(seen))
         moved.append((seen[-1], result.outputs))
     torch.testing.assert_close(moved[0], moved[1], **EXACT)
 
@@ -278,9 +277,7 @@ def test_a_rule_contains_its_special_case(
     ],
     ids=str,
 )
-def test_and_differs_from_it_elsewhere(
-    one: Rule, other: Rule, net: nn.Module, sequence: tuple[Tensor, Tensor]
-) -> None:
+def test_and_differs_from_it_elsewhere(one: Rule, other: Rule, net: nn.Module, sequence: tuple[Tensor, Tensor]) -> None:
     a, b = gradient(one, net, sequence), gradient(other, net, sequence)
     assert (a - b).norm() > 1e-4 * a.norm()
 

@@ -39,17 +39,35 @@ def test_training_raises_the_accuracy_well_above_chance():
     assert report.epochs[-1].loss < 0.6 * report.epochs[0].loss
 
 
+class Spoilt:
+    """BPTT, which from the call `after` on climbs up the loss."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def backward(self, model, xs, target, *, loss, after_step=None, backward=None):
+        self.left -= 1
+        sign = 1 if self.left >= 0 else -1
+        return rb.BPTT().backward(model, xs, target, loss=lambda *args: sign * loss(*args))
+
+
 def test_the_weights_of_the_best_validation_epoch_are_saved_and_tested(tmp_path):
-    report = fit(replace(SMALL, epochs=6, learning_rate=0.1, schedule="constant"), tmp_path / "run")
+    long, spoilt = replace(SMALL, epochs=6, schedule="constant"), {"after": 3 * 4}
+    report = fit(replace(long, rule=Spoilt(**spoilt)), tmp_path)
     validation = [epoch.validation_accuracy for epoch in report.epochs]
-    assert report.best_epoch == max(
-        epoch.epoch for epoch in report.epochs if epoch.validation_accuracy == max(validation)
-    )
-    _, data, model = load_run(tmp_path / "run")
-    assert evaluate(model, data.validation, batch_size=7, device=torch.device("cpu")) == max(validation)
+    assert report.best_epoch == max(e.epoch for e in report.epochs if e.validation_accuracy == max(validation))
+    assert report.best_epoch < 6
+    best = fit(replace(long, epochs=report.best_epoch, rule=Spoilt(**spoilt)))
+    assert same(load_file(tmp_path / "weights.safetensors"), weights(best))
+    assert report.test_accuracy == best.test_accuracy
+    assert report.validation_accuracy == max(validation)
+
+
+def test_a_run_is_loaded_with_the_weights_that_were_tested(tmp_path):
+    report = fit(SMALL, tmp_path)
+    _, data, model = load_run(tmp_path)
+    assert evaluate(model, data.validation, batch_size=7, device=torch.device("cpu")) == report.validation_accuracy
     assert evaluate(model, data.test, batch_size=7, device=torch.device("cpu")) == report.test_accuracy
-    best = fit(replace(SMALL, epochs=report.best_epoch, learning_rate=0.1, schedule="constant"))
-    assert same(load_file(tmp_path / "run" / "weights.safetensors"), weights(best))
 
 
 def test_the_test_part_has_no_say_in_the_weights():
