@@ -304,18 +304,18 @@ class Sweep:
             self.wiring.leave(neuron, spikes)
         return spikes
 
-    def _synapse(self, synapse: nn.Module, plain: Forward, x: Tensor) -> Tensor:
+    def _synapse(self, synapse: nn.Module, plain: Forward, input: Tensor) -> Tensor:
         self._use(synapse)
         if self.wiring:
-            self.wiring.arrive(synapse, x)
-        current = self.treatment.synapse(self, synapse, x, plain)
+            self.wiring.arrive(synapse, input)
+        current = self.treatment.synapse(self, synapse, input, plain)
         if self.wiring:
             self.wiring.leave(synapse, current)
         return current
 
-    def _norm(self, norm: _BatchNorm, plain: Forward, x: Tensor) -> Tensor:
+    def _norm(self, norm: _BatchNorm, plain: Forward, input: Tensor) -> Tensor:
         self._use(norm)
-        return self.treatment.norm(self, norm, x, plain)
+        return self.treatment.norm(self, norm, input, plain)
 
     def _other(self, module: nn.Module, plain: Forward, *inputs: Any, **options: Any) -> Any:
         self._use(module)

@@ -1,6 +1,9 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import rheobase as rb
 from rheobase.engine import override
@@ -70,34 +73,47 @@ class Counting(nn.Module):
         return x * 1
 
 
-def calls_of(net: nn.Module, kind: type[nn.Module]) -> list[int]:
-    """A list that gets the leading size of every input of the original forward of the modules of that kind."""
-    sizes: list[int] = []
-    for module in net.modules():
-        if isinstance(module, kind):
-            plain = module.forward
+class Convolutions(TorchDispatchMode):
+    """Counts the samples that go through convolutions with one input channel, forward and backward."""
 
-            def forward(x: Tensor, plain: object = plain) -> Tensor:
-                sizes.append(len(x))
-                return plain(x)  # type: ignore[operator]
+    def __init__(self) -> None:
+        super().__init__()
+        self.forward = self.backward = 0
 
-            module.forward = forward  # type: ignore[method-assign]
-    return sizes
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.convolution.default and args[0].shape[1] == 1:
+            self.forward += len(args[0])
+        if func is torch.ops.aten.convolution_backward.default and args[1].shape[1] == 1:
+            self.backward += len(args[0])
+        return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("rule", [rb.BPTT(), rb.SLTT(), rb.SLTT(chunk=3), rb.OTTT(), rb.RateBP()], ids=str)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        rb.BPTT(), rb.BPTT(checkpoint=3), rb.SLTT(), rb.SLTT(chunk=3), rb.SLTT(steps=2), rb.OTTT(),
+        rb.RateBP(), rb.STLLR(), rb.OTTT(input_trace=True, bias_trace=True, chunk=4),
+        rb.STLLR(last=3, chunk=2), rb.STLLR(signal="dfa"),
+    ],
+    ids=str,
+)  # fmt: skip
 def test_what_comes_before_the_first_neuron_of_a_constant_input_is_computed_once(rule: rb.Rule) -> None:
-    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), rb.LIF(), nn.Conv2d(4, 3, 1), nn.Flatten())
-    sizes = calls_of(net[0], nn.Conv2d)
-    later = calls_of(net[3], nn.Conv2d)
-    target = torch.randint(48, (2,))
-    rule.backward(net, rb.constant(torch.rand(2, 1, 6, 6), 8), target, loss=cross_entropy)
-    assert sizes == [2]
-    if not isinstance(rule, rb.OTTT):  # it has its own forward there
-        assert sum(later) == 16
-    sizes.clear()
-    rule.backward(net, torch.rand(8, 2, 1, 6, 6), target, loss=cross_entropy)
-    assert sum(sizes) == 16
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), rb.LIF(), nn.Conv2d(4, 3, 1), nn.Flatten(), rb.LI(0.5))
+    net = net.append(nn.Linear(48, 3))
+    target = torch.randint(3, (2,))
+    with Convolutions() as counted:
+        rule.backward(net, rb.constant(torch.rand(2, 1, 6, 6), 8), target, loss=cross_entropy)
+    assert (counted.forward, counted.backward) == (2, 2)
+    with Convolutions() as counted:
+        rule.backward(net, torch.rand(8, 2, 1, 6, 6), target, loss=cross_entropy)
+    assert counted.forward >= 16
+
+
+def test_the_rate_pass_computes_no_synapse_again() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 1, 3), rb.LIF(), nn.Conv2d(1, 1, 3), rb.LIF(), nn.Flatten(), nn.Linear(4, 3))
+    with Convolutions() as counted:
+        rb.RateBP().backward(net, torch.rand(8, 2, 1, 6, 6), torch.randint(3, (2,)), loss=cross_entropy)
+    assert (counted.forward, counted.backward) == (2 * 8 * 2, 2 * 2)
 
 
 def test_random_layers_before_the_first_neuron_draw_anew_at_every_step() -> None:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from rheobase.datasets import Data
 from rheobase.measure.agreement import Agreement, gradient_cosine
 from rheobase.measure.memory import TrainingMemory, training_memory
-from rheobase.rules.rule import Rule
 from rheobase.training import DivergedError, Experiment, Progress, Report, Silent, fit, rule_named
 from rheobase.training.environment import device_named, environment
 from rheobase.training.files import write_json
@@ -24,7 +23,8 @@ REFUSALS = (ValueError, TypeError, NotImplementedError)
 class RuleRun:
     """One rule with one seed.
 
-    before, after: agreement with BPTT on one train batch, at the initial weights and at the rule's own best.
+    before, after: agreement with BPTT of the rule's own objective on one train batch, at the initial weights and at
+        the rule's own best.
     """
 
     seed: int
@@ -61,18 +61,17 @@ def compare(
     *,
     seeds: Sequence[int] = (0,),
     progress: Callable[[str], Progress] | None = None,
-    reference: str = "bptt",
 ) -> tuple[Row, ...]:
     """Trains `base` with each rule and each seed: the same data, initial weights and order of samples for all.
 
-    progress: makes what shows one training, given its title. reference: what gradients are compared with.
+    progress: makes what shows one training, given its title.
 
     Raises ValueError for an unknown rule. A rule that refuses the model, or diverges, gets a row that says so.
     """
     for rule in rules:
         rule_named(rule)
     data, show = base.load_data(), progress or (lambda _: Silent())
-    return tuple(measured(base, rule, data, seeds, show, rule_named(reference)) for rule in rules)
+    return tuple(measured(base, rule, data, seeds, show) for rule in rules)
 
 
 def measured(
@@ -81,7 +80,6 @@ def measured(
     data: Data,
     seeds: Sequence[int],
     progress: Callable[[str], Progress],
-    reference: Rule,
 ) -> Row:
     model, xs, target = first_batch(base, data)
     try:
@@ -92,11 +90,11 @@ def measured(
         for seed in seeds:
             seeded = replace(experiment, seed=seed)
             model, xs, target = first_batch(seeded, data)
-            before = gradient_cosine(rule, reference, model, xs, target, loss)
+            before = gradient_cosine(rule, rule.exact, model, xs, target, loss)
             title = text if len(seeds) == 1 else f"{text}, seed {seed}"
             report = fit(seeded, progress=progress(title), data=data)
             report.model.train()
-            after = gradient_cosine(rule, reference, report.model, xs, target, loss)
+            after = gradient_cosine(rule, rule.exact, report.model, xs, target, loss)
             runs.append(RuleRun(seed, report, before, after))
     except (*REFUSALS, DivergedError) as error:
         return Row(text, refusal=str(error))

@@ -47,6 +47,10 @@ class BPTT:
         if self.checkpoint is False or (self.checkpoint is not None and self.checkpoint < 1):
             raise ValueError(f"Expected checkpoint >= 1 steps, True or None, got {self.checkpoint}.")
 
+    @property
+    def exact(self) -> "BPTT":
+        return self
+
     def backward(
         self,
         model: nn.Module,
@@ -113,6 +117,10 @@ class TruncatedBPTT:
             raise ValueError(f"Expected horizon >= 1 steps, got {self.horizon}.")
         if self.chunk is not None and not 1 <= self.chunk <= self.horizon:
             raise ValueError(f"Expected 1 <= chunk <= horizon = {self.horizon}, got chunk={self.chunk}.")
+
+    @property
+    def exact(self) -> BPTT:
+        return BPTT()
 
     def backward(
         self,

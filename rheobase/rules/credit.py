@@ -19,6 +19,7 @@ class Call:
 
     factors: (causal, acausal), asked for in the backward pass, when the wiring is known.
     bias_trace: factor of the bias gradient, one per step of the chunk `[c]`; None for 1.
+    input_trace: the same for the input, where that is constant.
     skips: whether the backward pass under way only looks for this synapse's output.
     error: the non-causal error at the synapse's output, gathered before its own backward runs.
     output: what the synapse gave out, while the chunk lasts.
@@ -32,6 +33,7 @@ class Call:
     error: Tensor | None = None
     output: Tensor | None = None
     value: Tensor | None = None
+    input_trace: Tensor | None = None
 
     def add_error(self, error: Tensor) -> None:
         self.error = error if self.error is None else self.error + error
@@ -76,6 +78,68 @@ class CreditedSynapse(torch.autograd.Function):
             backward = acausal * operation.weight_gradient(call.error, kept[0], weight)
             grad_weight = backward if grad_weight is None else grad_weight + backward
         return grad_x, grad_weight, grad_bias, None, None, None
+
+
+class SteadyWeight:
+    """A synapse whose input is the same at every step: its output, and the errors gathered at it.
+
+    x: the input as the operation takes it, `[N, ...]`.
+    """
+
+    def __init__(self, operation: Operation, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+        self.operation, self.x, self.weight, self.bias = operation, x, weight, bias
+        with torch.no_grad():
+            self.output = operation.forward(x, weight, bias)
+        self._weight_error: Tensor | None = None
+        self._bias_error: Tensor | None = None
+
+    def gather(self, weight_error: Tensor, bias_error: Tensor) -> None:
+        if self._weight_error is None or self._bias_error is None:
+            self._weight_error, self._bias_error = weight_error, bias_error
+        else:
+            self._weight_error, self._bias_error = self._weight_error + weight_error, self._bias_error + bias_error
+
+    def settle(self) -> None:
+        """One weight gradient for all steps."""
+        if self._weight_error is None or self._bias_error is None:
+            return
+        roots, grads = [], []
+        if self.weight.requires_grad:
+            roots.append(self.weight)
+            grads.append(self.operation.weight_gradient(self._weight_error, self.x, self.weight.detach()))
+        if self.bias is not None and self.bias.requires_grad:
+            roots.append(self.bias)
+            grads.append(self.operation.bias_gradient(self._bias_error))
+        torch.autograd.backward(roots, grads)
+
+
+class SteadySynapse(torch.autograd.Function):
+    """The output of a `SteadyWeight` for `steps` steps; the backward pass adds their errors up, times the traces."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, weight: Tensor, bias: Tensor | None, steady: SteadyWeight, steps: int, call: Call
+    ) -> Tensor:
+        ctx.set_materialize_grads(False)
+        ctx.steady, ctx.steps, ctx.call = steady, steps, call
+        return steady.output.expand(steps, *steady.output.shape).flatten(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        (grad,), call = grads, ctx.call
+        if not call.skips() and grad is not None:
+            causal, acausal = call.factors()
+            errors = grad.unflatten(0, (ctx.steps, -1))
+            weight_error = causal * _weighted_sum(errors, call.input_trace)
+            if call.error is not None:
+                weight_error = weight_error + acausal * call.error.unflatten(0, (ctx.steps, -1)).sum(0)
+            ctx.steady.gather(weight_error, _weighted_sum(errors, call.bias_trace))
+        return (None,) * 5
+
+
+def _weighted_sum(steps: Tensor, factors: Tensor | None) -> Tensor:
+    """sum_t factors[t] * steps[t]; the plain sum for None."""
+    return steps.sum(0) if factors is None else torch.tensordot(factors.to(steps), steps, 1)
 
 
 class Respond(torch.autograd.Function):

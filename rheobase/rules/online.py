@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.engine import Sweep
-from rheobase.rules.eligibility import Eligibility, Instantaneous, TraceTreatment
+from rheobase.rules.bptt import BPTT
+from rheobase.rules.eligibility import Eligibility, Instantaneous
 from rheobase.rules.rule import (
     Backward,
     Loss,
@@ -22,6 +23,7 @@ from rheobase.rules.rule import (
 )
 from rheobase.rules.schedules import EveryStep, Learns, Schedule
 from rheobase.rules.signals import Backprop, Signal
+from rheobase.rules.trace_pass import TraceTreatment
 from rheobase.sequence import Feed, Target
 from rheobase.wiring import Wiring
 
@@ -60,6 +62,10 @@ class Online:
             raise ValueError(f"Expected chunk >= 1 step, got {self.chunk}.")
         if self.average not in ("learning", "all", "nothing"):
             raise ValueError(f'Expected average "learning", "all" or "nothing", got {self.average!r}.')
+
+    @property
+    def exact(self) -> BPTT:
+        return BPTT()
 
     def backward(
         self,
@@ -138,12 +144,14 @@ class Online:
                     losses.append(total.detach() / weight)
                     learned += len(xs)
                 if traces:
-                    traces.forget_calls()
+                    traces.chunk_done()
                 outputs.append(output.detach())
                 done += len(xs)
                 if learning and after_step is not None:
                     sweep.settle()
                     after_step()
+            if traces:
+                traces.settle()
             sweep.settle()
         return Result(torch.stack(losses).sum() / learned, torch.cat(outputs))
 
@@ -164,6 +172,10 @@ class NamedOnline(ABC):
     @abstractmethod
     def online(self) -> Online:
         """The rule in its parts."""
+
+    @property
+    def exact(self) -> BPTT:
+        return self.online.exact
 
     def backward(
         self,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rheobase.engine import Sweep
 from rheobase.inference import chunk_size
+from rheobase.rules.bptt import BPTT
 from rheobase.rules.online import Scale, checked_scale
 from rheobase.rules.rate_pass import RatePass, SpikePass
 from rheobase.rules.rule import Backward, Loss, Result, require_gradient, require_learning
@@ -44,6 +45,10 @@ class RateBP:
         checked_scale(self.scale)
         if self.chunk is not None and self.chunk < 1:
             raise ValueError(f"Expected chunk >= 1 step, got {self.chunk}.")
+
+    @property
+    def exact(self) -> BPTT:
+        return BPTT("mean_output")
 
     def backward(
         self,

@@ -30,6 +30,11 @@ class Result:
 class Rule(Protocol):
     """How the gradient of a whole sequence is found."""
 
+    @property
+    def exact(self) -> "Rule":
+        """The rule that gives the exact gradient of this one's objective, to compare it with."""
+        ...
+
     def backward(
         self,
         model: nn.Module,

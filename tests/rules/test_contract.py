@@ -33,9 +33,10 @@ RULES: dict[str, Rule] = {
     "s-tllr": rb.STLLR(),
     "s-tllr-last": rb.STLLR(last=3, acausal=0.5),
     "s-tllr-dfa": rb.STLLR(signal="dfa"),
+    "s-tllr-drtp": rb.STLLR(signal="drtp", decay_post=0.5, causal=0.7, acausal=0.3),
 }
 ONE_STEP = ("sltt", "ottt", "ottt-exact", "rate-bp", "s-tllr", "s-tllr-dfa")
-EXACT_SIGNAL = [name for name in RULES if name not in ("sltt-k", "s-tllr-last", "s-tllr-dfa")]
+EXACT_SIGNAL = [name for name in RULES if name not in ("sltt-k", "s-tllr-last", "s-tllr-dfa", "s-tllr-drtp")]
 NETS = spiking_nets()
 
 
@@ -404,3 +405,51 @@ def test_the_mean_jacobian_of_max_pooling_is_the_mean_over_the_steps() -> None:
     assert torch.cosine_similarity(net[0].weight.grad.flatten(), below.flatten(), 0) > 0.9  # type: ignore[union-attr, operator]
     one = (xs[:1], target)
     torch.testing.assert_close(gradient(rb.RateBP(), net, one), gradient(rb.BPTT(), net, one), **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("synapse", "shape"),
+    [
+        (nn.Conv2d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2), (4, 8, 8)),
+        (nn.Conv2d(4, 6, 3, padding="same", bias=False), (4, 8, 8)),
+        (nn.Conv2d(4, 6, 3, padding=1, padding_mode="circular"), (4, 8, 8)),
+        (nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1), (4, 4, 4)),
+        (nn.Conv1d(4, 6, 3), (4, 9)),
+        (nn.Conv3d(2, 3, 2), (2, 4, 4, 4)),
+        (nn.Linear(4, 6), (5, 4)),
+        (rb.WSConv2d(4, 6, 3, groups=2, stride=2), (4, 8, 8)),
+        (nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3)), (4, 8, 8)),
+    ],
+    ids=str,
+)
+def test_every_kind_of_synapse_is_credited(synapse: nn.Module, shape: tuple[int, ...]) -> None:
+    """One forward of each, with the weight gradient from the trace: at decay 0 that is SLTT, and chunks agree."""
+    units = synapse.double()(torch.rand(1, *shape)).numel()
+    net = nn.Sequential(rb.Scale(1.0), synapse, rb.LIF(0.5, threshold=0.3), nn.Flatten(), nn.Linear(units, 3)).double()
+    xs, target = torch.rand(4, 3, *shape) * 3, torch.randint(3, (3,))
+    expected = gradient(rb.SLTT(), net, (xs, target))
+    assert expected.abs().sum() > 1e-3
+    none = rb.Online(rb.rules.Traces(decay_pre=0.0))
+    torch.testing.assert_close(gradient(none, net, (xs, target)), expected, **EXACT)
+    for rule in (rb.OTTT(input_trace=True, bias_trace=True), rb.STLLR()):
+        chunked = type(rule)(**{**vars(rule), "chunk": 3})
+        torch.testing.assert_close(gradient(rule, net, (xs, target)), gradient(chunked, net, (xs, target)), **EXACT)
+        assert (gradient(rule, net, (xs, target)) - expected).norm() > 1e-3 * expected.norm()
+    one = (xs[:1], target)
+    torch.testing.assert_close(gradient(rb.RateBP(), net, one), gradient(rb.BPTT(), net, one), **EXACT)
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_parts_combine_into_rules_without_a_paper(net: nn.Module, sequence: tuple[Tensor, Tensor], chunk: int) -> None:
+    """Traces with direct feedback at given steps: by linearity the steps' gradients add up."""
+    traces, feedback = rb.rules.Traces(0.5, on_bias=True), rb.rules.DirectFeedback("sign", seed=3)
+
+    def at(*steps: int) -> Tensor:
+        rule = rb.Online(traces, feedback, rb.rules.GivenSteps(steps), average="nothing", chunk=chunk)
+        return gradient(rule, net, sequence)
+
+    torch.testing.assert_close(at(1) + at(2) + at(4), at(1, 2, 4), **EXACT)
+    backprop = rb.Online(traces, schedule=rb.rules.GivenSteps((1, 2, 4)), average="nothing")
+    assert (gradient(backprop, net, sequence) - at(1, 2, 4)).norm() > 1e-3
+    random = rb.Online(traces, feedback, rb.rules.RandomSteps(2), chunk=chunk)
+    assert gradient(random, net, sequence).abs().sum() > 0

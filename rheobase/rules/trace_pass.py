@@ -1,0 +1,220 @@
+"""How a model runs under a rule with traces: each synapse once per step, its traces beside it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from rheobase.engine import Sweep, Treatment
+from rheobase.neurons import Neuron
+from rheobase.rules.credit import Call, CreditedSynapse, SteadySynapse, SteadyWeight
+from rheobase.rules.roles import Role, role
+from rheobase.rules.tangent import response
+from rheobase.synapses import Operation, operation
+from rheobase.wiring import Wiring, origins
+
+if TYPE_CHECKING:
+    from rheobase.rules.eligibility import Traces
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+@dataclass
+class Trace:
+    """trace[t] = decay * trace[t-1] + x[t], kept for one sequence; `last` is trace[t-1]."""
+
+    last: Tensor | float | None = None
+
+    def after(self, xs: list[Any], decay: float | None) -> list[Any]:
+        """The trace after each of the next steps; x itself for a decay of None."""
+        if decay is None:
+            return xs
+        traces = []
+        for x in xs:
+            if self.last is None:  # a copy, as the model may go on to change x in place
+                self.last = x.clone() if isinstance(x, Tensor) else x
+            else:
+                self.last = decay * self.last + x
+            traces.append(self.last)
+        return traces
+
+
+class TraceTreatment(Treatment):
+    """Keeps the traces of one sequence. The first step, when the wiring is not known yet, needs none of the past."""
+
+    def __init__(self, traces: "Traces") -> None:
+        self.settings = traces
+        self.skips = False  # whether the backward pass under way only carries non-causal errors to synapses
+        self._wiring: Wiring | None = None
+        self._roles: dict[nn.Module, Role] = {}
+        self._operations: dict[nn.Module, Operation] = {}
+        self._pre: dict[nn.Module, Trace] = {}
+        self._bias: dict[nn.Module, Trace] = {}
+        self._post: dict[nn.Module, Tensor] = {}
+        self._steady: dict[nn.Module, SteadyWeight] = {}
+        self._calls: dict[nn.Module, Call] = {}  # the latest of each synapse in this chunk
+        self._made: list[Call] = []
+
+    def synapse(self, sweep: Sweep, synapse: nn.Module, x: Tensor, plain: Callable[..., Tensor]) -> Tensor:
+        if not self._has_trace(sweep, synapse, x):
+            return super().synapse(sweep, synapse, x, plain)
+        if sweep.place(synapse):
+            raise ValueError(
+                f"Synapse {sweep.name(synapse)!r} is used twice in one step; its trace would mix two places. "
+                "Give each place a layer of its own, or use SLTT, RateBP or BPTT."
+            )
+        if synapse not in self._operations:
+            self._operations[synapse] = operation(synapse, sweep.name(synapse))
+            self._pre[synapse], self._bias[synapse] = Trace(), Trace()
+        call = Call(
+            self._operations[synapse],
+            factors=lambda: (self._roles[synapse].causal, self._roles[synapse].acausal),
+            bias_trace=self._ones_traced(self._bias[synapse], sweep.chunk, self._role(synapse).bias_decay),
+            skips=lambda: self.skips,
+        )
+        bias = synapse.bias if isinstance(synapse.bias, Tensor) else None
+        if sweep.is_steady(x) and not x.requires_grad:
+            call.output = self._steady_output(sweep, synapse, sweep.unfolded(x)[0], bias, call)
+        else:
+            x, weight, bias = _as_autocast(call.operation.prepare(x), sweep.weight(synapse), bias)
+            with torch.no_grad():
+                wide = x.detach().float() if x.dtype in _HALF else x.detach()
+                trace = sweep.folded(self._pre[synapse].after(sweep.unfolded(wide), self._role(synapse).decay))
+            keeps_x = self._role(synapse).acausal != 0
+            call.output = CreditedSynapse.apply(x, weight, bias, trace.to(x.dtype), keeps_x, call)
+        self._calls[synapse] = call
+        self._made.append(call)
+        assert call.output is not None
+        return call.output
+
+    def neuron(self, sweep: Sweep, neuron: Neuron, currents: Tensor) -> Tensor:
+        if self.settings.acausal == 0 or not neuron.spiking:
+            return super().neuron(sweep, neuron, currents)
+        spikes, slopes, traces = [], [], []
+        with torch.no_grad():
+            for current in sweep.unfolded(currents):
+                state = sweep.state(neuron, current)
+                spike, slope, sweep.states[neuron], _ = response(neuron, current, state, None)
+                before = self._post.get(neuron)
+                self._post[neuron] = slope if before is None else self.settings.decay_post * before + slope
+                spikes.append(spike)
+                slopes.append(slope)
+                traces.append(before)
+        calls, earlier = [], None
+        if self._wiring is not None and torch.is_grad_enabled():
+            calls = [self._calls[source] for source in self._wiring.senders[neuron] if source in self._calls]
+            earlier = sweep.folded([trace for trace in traces if trace is not None])
+        fired: Tensor = Fire.apply(currents, [sweep.folded(spikes)], sweep.folded(slopes), earlier, calls, self)
+        return fired
+
+    def wired(self, sweep: Sweep, wiring: Wiring) -> None:
+        """Gives each synapse its role, once the first step has shown the wiring."""
+        self._wiring = wiring
+        self._roles |= {synapse: role(self.settings, sweep, synapse, wiring) for synapse in self._pre}
+
+    def chunk_done(self) -> None:
+        """Lets go of the graph of the chunk."""
+        for call in self._made:
+            call.output = call.error = None
+        self._made.clear()
+        self._calls.clear()
+
+    def settle(self) -> None:
+        """Gives the synapses of a constant input the gradients that their steps have gathered."""
+        for steady in self._steady.values():
+            steady.settle()
+
+    def give_error(self, calls: list[Call], currents: Tensor, error: Tensor) -> None:
+        """Brings the non-causal error at a neuron's input back to the synapses that feed it."""
+        for call in calls:
+            if call.output is currents:
+                call.add_error(error)
+                return
+        found = [(call, call.output) for call in calls if call.output is not None and call.output.requires_grad]
+        if not found:
+            return
+        self.skips = True
+        try:
+            outputs = [output for _, output in found]
+            errors = torch.autograd.grad(currents, outputs, error, retain_graph=True, allow_unused=True)
+        finally:
+            self.skips = False
+        for (call, _), part in zip(found, errors, strict=True):
+            if part is not None:
+                call.add_error(part)
+
+    def _role(self, synapse: nn.Module) -> Role:
+        """The role as far as it is known: at the first step the trace only has to begin."""
+        return self._roles.get(synapse, Role(decay=0.0, bias_decay=0.0 if self.settings.on_bias else None))
+
+    def _has_trace(self, sweep: Sweep, synapse: nn.Module, x: Tensor) -> bool:
+        if self._wiring is None:
+            hears_neurons = any(isinstance(source, Neuron) for source in origins(x))
+            found = self.settings.on_input or self.settings.on_bias or hears_neurons
+            if not found:
+                self._roles[synapse] = Role()
+            return found
+        if synapse not in self._roles:
+            raise ValueError(
+                f"Synapse {sweep.name(synapse)!r} was not used at the first step, so its trace has no beginning. Use "
+                "it at every step, or train with SLTT, RateBP or BPTT."
+            )
+        return self._roles[synapse].has_trace
+
+    def _steady_output(self, sweep: Sweep, synapse: nn.Module, x: Tensor, bias: Tensor | None, call: Call) -> Tensor:
+        """The output for an input that does not change: computed once, its gradients gathered until the end."""
+        if synapse not in self._steady:
+            x, weight, bias = _as_autocast(call.operation.prepare(x.detach()), sweep.weight(synapse), bias)
+            self._steady[synapse] = SteadyWeight(call.operation, x, weight, bias)
+        call.input_trace = self._ones_traced(self._pre[synapse], sweep.chunk, self._role(synapse).decay)
+        steady = self._steady[synapse]
+        output: Tensor = SteadySynapse.apply(steady.weight, steady.bias, steady, sweep.chunk, call)
+        return output
+
+    @staticmethod
+    def _ones_traced(trace: Trace, steps: int, decay: float | None) -> Tensor | None:
+        """The trace of the constant 1 after each step, `[c]`; None for no trace."""
+        if decay is None:
+            return None
+        return torch.tensor(trace.after([1.0] * steps, decay), dtype=torch.float64)
+
+
+class Fire(torch.autograd.Function):
+    """The spikes (in a list: no input of autograd's), with the Jacobian `slope` towards `currents`; on the way back
+    the synapses get their non-causal error, delta * trace of the slope up to the step before."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        currents: Tensor,
+        spikes: list[Tensor],
+        slope: Tensor,
+        earlier: Tensor | None,
+        calls: list[Call],
+        treatment: TraceTreatment,
+    ) -> Tensor:
+        ctx.set_materialize_grads(False)
+        ctx.calls, ctx.treatment, ctx.has_trace = calls, treatment, earlier is not None
+        ctx.save_for_backward(slope, *([] if earlier is None else [currents, earlier]))
+        return spikes[0]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        (delta,) = grads
+        if delta is None or ctx.treatment.skips:
+            return (None,) * 6
+        slope, *kept = ctx.saved_tensors
+        if ctx.has_trace:
+            currents, earlier = kept
+            ctx.treatment.give_error(ctx.calls, currents, delta * earlier)
+        return delta * slope, None, None, None, None, None
+
+
+def _as_autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The operands as autocast would give them to the operation."""
+    if not torch.is_autocast_enabled(x.device.type):
+        return x, weight, bias
+    dtype = torch.get_autocast_dtype(x.device.type)
+    return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
