@@ -26,7 +26,7 @@ from rheobase.rules import (
     TruncatedBPTT,
 )
 from rheobase.sequence import PerStep, constant
-from rheobase.surrogates import ATan, FastSigmoid, InverseQuadratic, Rectangle, Sigmoid, Surrogate, Triangle
+from rheobase.surrogates import ATan, FastSigmoid, InverseQuadratic, Rectangle, Sigmoid, Surrogate, Triangle, spike
 from rheobase.version import __version__
 
 __all__ = [
@@ -69,5 +69,6 @@ __all__ = [
     "losses",
     "models",
     "run",
+    "spike",
     "step",
 ]
