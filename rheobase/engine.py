@@ -130,6 +130,7 @@ class Sweep:
         self._once = OnceStore(learns)
         self._folded = 1  # steps in the whole chunk
         self._done: dict[nn.Module, int] = {}  # steps of the chunk that each module has computed
+        self._names = {module: name for name, module in model.named_modules()}
         self._override = override(model, self._forward_of)
 
     def __enter__(self) -> "Sweep":
@@ -222,7 +223,7 @@ class Sweep:
 
     def name(self, module: nn.Module) -> str:
         """The module's name in the model, for messages."""
-        return next((name for name, m in self.model.named_modules() if m is module), type(module).__name__)
+        return self._names.get(module, type(module).__name__)
 
     def place(self, module: nn.Module) -> int:
         """How often the module was already used at this step: 0 at its first use."""

@@ -23,7 +23,7 @@ class Call:
     skips: whether the backward pass under way only looks for this synapse's output.
     error: the non-causal error at the synapse's output, gathered before its own backward runs.
     output: what the synapse gave out, while the chunk lasts.
-    value: the output, where it is known already.
+    value: the output, where it is known already; taken by the forward.
     """
 
     operation: Operation
@@ -49,7 +49,8 @@ class CreditedSynapse(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.call, ctx.keeps_x = call, keeps_x
         ctx.save_for_backward(weight, trace, *([x] if keeps_x else []))
-        return call.operation.forward(x, weight, bias) if call.value is None else call.value
+        value, call.value = call.value, None  # kept, it would close a cycle: call, output, graph, call
+        return call.operation.forward(x, weight, bias) if value is None else value
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """What every rule must pass, whatever its equations."""
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from itertools import pairwise
@@ -437,6 +438,51 @@ def test_every_kind_of_synapse_is_credited(synapse: nn.Module, shape: tuple[int,
         assert (gradient(rule, net, (xs, target)) - expected).norm() > 1e-3 * expected.norm()
     one = (xs[:1], target)
     torch.testing.assert_close(gradient(rb.RateBP(), net, one), gradient(rb.BPTT(), net, one), **EXACT)
+
+
+class Tied(nn.Module):
+    """One synapse, one norm and one pool at two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.pool = nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2), nn.MaxPool2d(3, 1, 1)
+        self.neurons = nn.ModuleList([rb.LIF(0.5, threshold=0.3), rb.LIF(0.7, threshold=0.4)])
+        self.readout = nn.Linear(72, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for neuron in self.neurons:
+            x = self.pool(neuron(self.norm(self.conv(x))))
+        return self.readout(x.flatten(1))
+
+
+@every_rule(("bptt-mean", "sltt", "rate-bp"))
+def test_a_layer_without_state_may_be_used_twice_in_a_step(rule: Rule, sequence: tuple[Tensor, Tensor]) -> None:
+    net, (xs, target) = Tied(), sequence
+    one = (xs[:1], target)
+    torch.testing.assert_close(gradient(rule, net, one), gradient(rb.BPTT(), net, one), **EXACT)
+    chunked = type(rule)(**{**vars(rule), "chunk": 4})
+    torch.testing.assert_close(gradient(chunked, net, sequence), gradient(rule, net, sequence), **EXACT)
+    exact = gradient(rb.BPTT("mean_output"), net, sequence)
+    assert torch.cosine_similarity(gradient(rule, net, sequence), exact, 0) > 0.9
+
+
+@every_rule()
+def test_calls_leave_no_tensor_behind_even_without_the_garbage_collector(
+    rule: Rule, net: nn.Module, sequence: tuple[Tensor, Tensor]
+) -> None:
+    def tensors() -> int:
+        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+
+    gradient(rule, net, sequence)
+    gc.collect()
+    before = tensors()
+    gc.disable()
+    try:
+        for _ in range(3):
+            gradient(rule, net, sequence)
+        assert tensors() <= before
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("chunk", [1, 4])
