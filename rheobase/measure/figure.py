@@ -35,7 +35,7 @@ def write_figure(path: Path, rows: Sequence[Row], title: str) -> None:
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(axis="y", length=0)
         panel.set_ylim(len(shown) - 0.4, -0.6)
-    panels[0].set_yticks(range(len(shown)), [row.rule for row in shown])
+    panels[0].set_yticks(range(len(shown)), [two_lines(row.rule) for row in shown], fontsize=9)
     by_epoch, by_time = lower.subplots(1, 2, sharey=True)
     draw_curves(by_epoch, shown, lambda run: [float(epoch.epoch) for epoch in run.report.epochs], "epoch")
     draw_curves(
@@ -60,13 +60,13 @@ def draw_accuracy(panel: Any, rows: Sequence[Row]) -> None:
     panel.margins(x=0.15)
     low, high = panel.get_xlim()
     panel.set_xlim(low, high + 0.12 * (high - low))
-    panel.set_title("test accuracy, %", fontsize=10)
+    panel.set_title("test accuracy, %\ndot a seed, line their mean", fontsize=9)
     panel.grid(axis="x", color="#dddddd", lw=0.6)
 
 
 def draw_seconds(panel: Any, rows: Sequence[Row]) -> None:
     draw_bars(panel, rows, [row.mean(lambda run: run.report.seconds) for row in rows], "{:.1f}".format)
-    panel.set_title("training time, s", fontsize=10)
+    panel.set_title("training time, s\nwithout evaluation", fontsize=9)
 
 
 def draw_memory(panel: Any, rows: Sequence[Row]) -> None:
@@ -74,7 +74,7 @@ def draw_memory(panel: Any, rows: Sequence[Row]) -> None:
     memories = [row.memory for row in rows if row.memory is not None]
     draw_bars(panel, rows, [memory.peak for memory in memories], size, alpha=0.4)
     panel.barh(range(len(rows)), [memory.kept for memory in memories], color=colours(rows), height=0.62)
-    panel.set_title("memory of a step: kept (full), peak", fontsize=10)
+    panel.set_title("memory of a training step\nfull: kept, light: peak", fontsize=9)
     panel.set_xticks([])
 
 
@@ -94,7 +94,7 @@ def draw_cosine(panel: Any, rows: Sequence[Row]) -> None:
         panel.plot([before, after], [place, place], color=colour, lw=1, zorder=2)
         panel.scatter([before], [place], facecolor="white", edgecolor=colour, s=34, zorder=3)
         panel.scatter([after], [place], color=colour, s=34, zorder=4)
-    panel.set_title("cosine to BPTT: start (ring), end (disc)", fontsize=10)
+    panel.set_title("gradient cosine to BPTT\nring: at start, disc: at end", fontsize=9)
     low, _ = panel.get_xlim()
     panel.set_xlim(low - 0.03 * (1 - low), 1 + 0.04 * (1 - low))
     panel.grid(axis="x", color="#dddddd", lw=0.6)
@@ -109,6 +109,12 @@ def draw_curves(panel: Any, rows: Sequence[Row], along: Callable[[RuleRun], list
     panel.set_xlabel(label)
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(color="#eeeeee", lw=0.6)
+
+
+def two_lines(rule: str) -> str:
+    """A rule with long options, broken before them."""
+    name, bracket, options = rule.partition("(")
+    return f"{name}\n{bracket}{options}" if len(rule) > 16 else rule
 
 
 def colours(rows: Sequence[Row]) -> list[str]:
