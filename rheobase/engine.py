@@ -67,7 +67,7 @@ class Treatment:
 
     def synapse(self, sweep: "Sweep", synapse: nn.Module, x: Tensor, plain: Forward) -> Tensor:
         """The synapse's current; `plain(x)` is what the module computes."""
-        if isinstance(synapse, (WSConv2d, WSLinear)):
+        if isinstance(synapse, (WSConv2d, WSLinear)) and type(synapse) in (WSConv2d, WSLinear):
             plain = partial(standardised_current, synapse, sweep.weight(synapse))
         once = sweep.once(synapse, x, plain)
         return plain(x) if once is None else once

@@ -15,10 +15,10 @@ TEXTS = {
     ),
     "saccade-order-recurrent": (
         "Saccade order, recurrent net",
-        "In which order did the camera move? T = 12, 100 recurrent neurons, a readout that leaks (0.95). Without knowing "
-        "when things happened one is right once in three times at best, by chance once in six. The net itself remembers, "
-        "in its recurrence and its readout, so the rules that cut time in the *gradient* still learn to read the order "
-        "off its state. RateBP, whose backward pass sees means over time alone, does not get there.",
+        "In which order did the camera move? T = 12, 100 recurrent neurons, a readout that leaks (0.95). Without "
+        "knowing when things happened one is right once in three times at best, by chance once in six. The net itself "
+        "remembers, in its recurrence and its readout, so the rules that cut time in the *gradient* still learn to "
+        "read the order off its state. RateBP, whose backward pass sees means over time alone, does not get there.",
     ),
     "saccade-order-mlp": (
         "Saccade order, feed-forward net",

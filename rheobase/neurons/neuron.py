@@ -27,7 +27,7 @@ class Neuron(nn.Module):
 
     def membrane_decay(self) -> float | Tensor:
         """The share of the potential that is left after one step: what a trace of this neuron decays by."""
-        raise NotImplementedError(
+        raise ValueError(
             f"{type(self).__name__} does not say how its membrane decays: give the rule its trace decay, or "
             f"define {type(self).__name__}.membrane_decay()."
         )

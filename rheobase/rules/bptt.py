@@ -73,8 +73,10 @@ class BPTT:
 
         if self.checkpoint is not None:
             refuse_sequence_norms(model, self)
-            steps = torch.stack(list(xs)) if feed.steps is None and not isinstance(xs, Tensor) else xs
-            feed = Feed(steps, target)
+            if feed.steps is None:
+                whole = feed.take(None)
+                assert whole is not None
+                feed = Feed(whole, target)
             assert feed.steps is not None
             segment = math.isqrt(feed.steps - 1) + 1 if self.checkpoint is True else int(self.checkpoint)
             result = checkpointed(model, feed, segment, self.chunk, objective, backward)

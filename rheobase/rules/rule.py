@@ -100,10 +100,10 @@ def gradients_scaled(model: nn.Module, factor: Callable[[], float]) -> Iterator[
         p.grad = None
     try:
         yield
-        for p in parameters:
-            if p.grad is not None:
-                p.grad.mul_(factor())
-    finally:
+    except BaseException:
         for p, old in zip(parameters, before, strict=True):
-            if old is not None:
-                p.grad = old if p.grad is None else old.add_(p.grad)
+            p.grad = old
+        raise
+    for p, old in zip(parameters, before, strict=True):
+        new = None if p.grad is None else p.grad.mul_(factor())
+        p.grad = new if old is None else old if new is None else old.add_(new)
