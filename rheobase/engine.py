@@ -231,7 +231,7 @@ class Sweep:
 
     def normalised(self, norm: _BatchNorm, plain: Forward, x: Tensor) -> Tensor:
         """Batch normalisation per step, or over the sequence for the sequence norms."""
-        if not norm.training:
+        if not uses_batch_statistics(norm):
             return plain(x)
         if isinstance(norm, SEQUENCE_NORMS):
             self.needs_all_steps(norm)
@@ -243,8 +243,9 @@ class Sweep:
 
         The running statistics move as they would have at each step: by 1 - (1 - momentum)^T in all.
         """
-        if not norm.training:
+        if not uses_batch_statistics(norm):
             return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
+        y = F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
         if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None:
             assert self.steps is not None
             together = isinstance(norm, SEQUENCE_NORMS)
@@ -259,7 +260,7 @@ class Sweep:
                 count = x.numel() // x.shape[1] * (self.steps if together else 1)
                 norm.running_mean.lerp_(mean.to(norm.running_mean), share)
                 norm.running_var.lerp_((variance * (count / (count - 1))).to(norm.running_var), share)
-        return F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
+        return y
 
     def needs_all_steps(self, norm: nn.Module) -> None:
         if self.chunk != self.steps:
@@ -284,17 +285,13 @@ class Sweep:
             return partial(self._synapse, module, plain)
         if isinstance(module, _BatchNorm):
             return partial(self._norm, module, plain)
-        if type(module) in _STEADY:
+        if type(module) in _STEADY and not getattr(module, "return_indices", False):
             return partial(self._other, module, plain)
         return None
 
     def _neuron(self, neuron: Neuron, current: Tensor) -> Tensor:
         self._use(neuron)
-        if self._done[neuron] > self._folded:
-            raise ValueError(
-                f"Neuron {self.name(neuron)!r} is used twice in one step; its state would mix two places. "
-                "Give each place a neuron of its own."
-            )
+        self._used_once(neuron)
         if self.wiring:
             self.wiring.arrive(neuron, current)
         dtype = current.dtype
@@ -323,7 +320,21 @@ class Sweep:
         return self.treatment.other(self, module, plain, *inputs, **options)
 
     def _in_time(self, treat: Callable[..., Tensor], module: nn.Module, x: Tensor) -> Tensor:
+        self._use(module)
+        self._used_once(module)
         return treat(self, module, x)
+
+    def _used_once(self, module: nn.Module) -> None:
+        if self._done[module] > self._folded:
+            raise ValueError(
+                f"{self.name(module)!r} ({type(module).__name__}) is used twice in one step; its state would mix two "
+                "places. Give each place a layer of its own."
+            )
+
+
+def uses_batch_statistics(norm: _BatchNorm) -> bool:
+    """Whether the norm, as it is now, normalises with what it sees: in train mode, or if it keeps no statistics."""
+    return norm.training or norm.running_mean is None
 
 
 def detached(state: State) -> State:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from rheobase.engine import Sweep
+from rheobase.engine import Sweep, uses_batch_statistics
 from rheobase.layers import SEQUENCE_NORMS
 from rheobase.neurons import Neuron, State
 from rheobase.sequence import Feed
@@ -19,8 +19,8 @@ def require_neurons(model: nn.Module) -> None:
 
 
 def sequence_norms(model: nn.Module) -> list[str]:
-    """The names of the norms that need the whole sequence at once, as they are now (train mode)."""
-    return [name for name, m in model.named_modules() if isinstance(m, SEQUENCE_NORMS) and m.training]
+    """The names of the norms that need the whole sequence at once, as they are now."""
+    return [name for name, m in model.named_modules() if isinstance(m, SEQUENCE_NORMS) and uses_batch_statistics(m)]
 
 
 def chunk_size(model: nn.Module, chunk: int | None, default: int | None) -> int | None:

@@ -158,6 +158,16 @@ def test_norms_see_the_statistics_and_move_the_running_ones_as_they_say(
     torch.testing.assert_close(rb.run(net, xs, chunk=2)[1], reference(xs[1]).detach(), rtol=0, atol=1e-12)
 
 
+def test_a_norm_without_running_statistics_normalises_each_step_in_eval_mode_too() -> None:
+    norm = nn.BatchNorm2d(2, track_running_stats=False).eval()
+    xs = torch.randn(4, 3, 2, 5, 5)
+    expected = torch.stack([norm(x) for x in xs]).detach()
+    for chunk in (1, 4):
+        torch.testing.assert_close(rb.run(nn.Sequential(norm, rb.LI(0.0)), xs, chunk=chunk), expected)
+    steady = rb.run(nn.Sequential(norm, rb.LI(0.0)), rb.constant(xs[0], 3))
+    torch.testing.assert_close(steady[2], expected[0])
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_under_autocast_the_state_stays_in_float32(dtype: torch.dtype) -> None:
     net = nn.Sequential(nn.Linear(10, 10), rb.LIF(0.9), nn.Linear(10, 3))

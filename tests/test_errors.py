@@ -76,7 +76,9 @@ def test_models_that_break_the_layout_are_refused(rule: Any) -> None:
     refused("one tensor, got tuple", Mixes(lambda x: (x, x)), rule, error=TypeError)
     shared = rb.LIF()
     twice = nn.Sequential(nn.Linear(4, 4), shared, nn.Linear(4, 4), shared, nn.Linear(4, 3))
-    refused("'1' is used twice", twice, rule)
+    refused(r"'1' \(LIF\) is used twice", twice, rule)
+    dropout = rb.TimeSharedDropout()
+    refused("TimeSharedDropout. is used twice", nn.Sequential(dropout, nn.Linear(4, 4), rb.LIF(), dropout), rule)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rheobase.engine import STEADY_NORMS, Sweep, Treatment
+from rheobase.engine import STEADY_NORMS, Sweep, Treatment, uses_batch_statistics
 from rheobase.layers import SEQUENCE_NORMS, Recurrent, TimeSharedDropout
 from rheobase.neurons import Neuron
 from rheobase.rules.commutes import CommutesWithMean
@@ -77,7 +77,7 @@ class SpikePass(Treatment):
 
     def norm(self, sweep: Sweep, norm: _BatchNorm, x: Tensor, plain: Callable[..., Tensor]) -> Tensor:
         y = super().norm(sweep, norm, x, plain)
-        if not norm.training:
+        if not uses_batch_statistics(norm):
             return y
         if type(norm) not in STEADY_NORMS:
             raise ValueError(
@@ -153,7 +153,7 @@ class RatePass(Treatment):
 
     def norm(self, sweep: Sweep, norm: _BatchNorm, x: Tensor, plain: Callable[..., Tensor]) -> Tensor:
         with self.guard.trusted():
-            if not norm.training:
+            if not uses_batch_statistics(norm):
                 y = plain(x)
             else:
                 place = sweep.place(norm)
