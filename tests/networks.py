@@ -173,12 +173,14 @@ def spiking_nets() -> dict[str, Callable[[], nn.Module]]:
     }  # fmt: skip
 
 
-def flat_gradient(rule: Any, net: nn.Module, xs: Any, target: Any, *, keep: bool = False) -> Tensor:
+def flat_gradient(
+    rule: Any, net: nn.Module, xs: Any, target: Any, *, keep: bool = False, backward: Any = Tensor.backward
+) -> Tensor:
     """The rule's gradient as one vector; the buffers are put back, and earlier gradients dropped unless `keep`."""
     buffers = [b.clone() for b in net.buffers()]
     if not keep:
         net.zero_grad()
-    rule.backward(net, xs, target, loss=cross_entropy)
+    rule.backward(net, xs, target, loss=cross_entropy, backward=backward)
     with torch.no_grad():
         for buffer, before in zip(net.buffers(), buffers, strict=True):
             buffer.copy_(before)

@@ -140,7 +140,7 @@ class Online:
                         require_gradient(joined)
                         total = weight * summed_loss(loss, joined, target, done)
                 if learning:
-                    backward(total)
+                    backward(path.root(total))
                     losses.append(total.detach() / weight)
                     learned += len(xs)
                 if traces:

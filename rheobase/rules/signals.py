@@ -34,6 +34,10 @@ class SignalPath:
         """The outputs `[c, N, ...]` of the steps from `first` on, through which the error enters."""
         return outputs
 
+    def root(self, total: Tensor) -> Tensor:
+        """The loss that the backward pass starts from."""
+        return total
+
 
 @dataclass(frozen=True)
 class Backprop(Signal):
@@ -99,6 +103,7 @@ class _FeedbackPath(SignalPath):
     target: Target
     weight: float
     anchors: list[_Anchor] = field(default_factory=list)
+    scale: Tensor | None = None  # of the loss, as a loss scaler may have chosen it; known in the backward pass
 
     def hidden(self, sweep: Sweep, neuron: Neuron, spikes: Tensor) -> Tensor:
         if not neuron.spiking or not spikes.requires_grad:
@@ -118,12 +123,16 @@ class _FeedbackPath(SignalPath):
         joined: Tensor = _Join.apply(outputs, self, anchors, first, *(anchor.spikes for anchor in anchors))
         return joined
 
+    def root(self, total: Tensor) -> Tensor:
+        rooted: Tensor = _Root.apply(total, self)
+        return rooted
+
     def errors(self, grad: Tensor, first: int) -> Tensor:
         """What the matrices multiply, `[c, N, C]`, given d total / d outputs."""
         if self.signal.error == "error":
             return grad.flatten(2)
-        # The loss may have been scaled (mixed precision): take the scale from the gradient's own size.
-        share = self.weight / grad.shape[1]
+        assert self.scale is not None
+        share = self.scale.to(grad.dtype) * (self.weight / grad.shape[1])
         if self.signal.error == "sign":
             return grad.flatten(2).sign() * share
         if isinstance(self.target, PerStep):
@@ -133,6 +142,20 @@ class _FeedbackPath(SignalPath):
         if target.is_floating_point() or target.dim() != 2:
             raise TypeError("Target projection (DRTP) needs integer class targets [N].")
         return F.one_hot(target, grad.flatten(2).shape[2]).to(grad) * share
+
+
+class _Root(torch.autograd.Function):
+    """The loss as it is; on the way back it notes by what the loss was scaled."""
+
+    @staticmethod
+    def forward(ctx: Any, total: Tensor, path: _FeedbackPath) -> Tensor:  # type: ignore[override]
+        ctx.path = path
+        return total.view_as(total)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        ctx.path.scale = grads[0]
+        return grads[0], None
 
 
 class _Join(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from itertools import pairwise
@@ -141,6 +142,37 @@ def test_every_parameter_learns_and_two_calls_agree_and_add_up(
     assert all(p.grad is not None for p in net.parameters())
     torch.testing.assert_close(gradient(rule, net, sequence), once, **EXACT)
     torch.testing.assert_close(gradient(rule, net, sequence, keep=True), 2 * once, **EXACT)
+
+
+@every_rule()
+def test_a_scaled_loss_scales_the_whole_gradient(rule: Rule, net: nn.Module, sequence: tuple[Tensor, Tensor]) -> None:
+    """What loss scalers rely on; 8 is a power of two, so nothing is rounded."""
+    expected = 8 * gradient(rule, net, sequence)
+    scaled = gradient(rule, net, sequence, backward=lambda loss: (8 * loss).backward())
+    torch.testing.assert_close(scaled, expected, **EXACT)
+
+
+def test_the_papers_scales() -> None:
+    net, sequence = NETS["linear"](), (torch.rand(STEPS, 4, 2, 6, 6), torch.randint(3, (4,)))
+    for name, factor in {
+        "rate-bp": 1 / STEPS,
+        "ottt": 1.0,
+        "sltt": 1.0,
+        "sltt-k": 2 / STEPS,
+        "s-tllr-last": 3.0,
+    }.items():
+        paper = type(RULES[name])(**{**vars(RULES[name]), "scale": "paper"})
+        expected = factor * gradient(RULES[name], net, sequence)
+        torch.testing.assert_close(gradient(paper, net, sequence), expected, **EXACT)
+
+
+@every_rule()
+def test_a_rule_is_a_value(rule: Rule) -> None:
+    assert pickle.loads(pickle.dumps(rule)) == rule
+    assert eval(repr(rule), vars(rb)) == rule
+    assert hash(rule) == hash(eval(repr(rule), vars(rb)))
+    with pytest.raises(AttributeError):
+        rule.chunk = 3  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, STEPS, STEPS + 3])
