@@ -74,10 +74,10 @@ class CreditedSynapse(torch.autograd.Function):
                     grad = (steps * call.bias_trace.view(-1, *[1] * (steps.dim() - 1)).to(grad)).flatten(0, 1)
                 grad_bias = operation.bias_gradient(grad)
             if grad_weight is not None and causal != 1:
-                grad_weight = causal * grad_weight
+                grad_weight.mul_(causal)
         if needs_weight and call.error is not None and ctx.keeps_x:
-            backward = acausal * operation.weight_gradient(call.error, kept[0], weight)
-            grad_weight = backward if grad_weight is None else grad_weight + backward
+            backward = operation.weight_gradient(call.error, kept[0], weight)
+            grad_weight = backward.mul_(acausal) if grad_weight is None else grad_weight.add_(backward, alpha=acausal)
         return grad_x, grad_weight, grad_bias, None, None, None
 
 
