@@ -20,7 +20,6 @@ from rheobase.once import OnceStore
 from rheobase.synapses import SYNAPSES, effective_weight, standardised_current
 from rheobase.wiring import OUTPUT, Wiring
 
-_HALF = (torch.float16, torch.bfloat16)
 # Layers that give the same output at every step when they get the same input; dropout is not among them.
 _STEADY = (
     nn.Flatten, nn.Unflatten, nn.Identity, nn.ReLU, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid,
@@ -295,7 +294,7 @@ class Sweep:
         if self.wiring:
             self.wiring.arrive(neuron, current)
         dtype = current.dtype
-        spikes = self.treatment.neuron(self, neuron, current.float() if dtype in _HALF else current).to(dtype)
+        spikes = self.treatment.neuron(self, neuron, at_least_float32(current)).to(dtype)
         if self.tap:
             spikes = self.tap(self, neuron, spikes)
         if self.wiring:
@@ -330,6 +329,11 @@ class Sweep:
                 f"{self.name(module)!r} ({type(module).__name__}) is used twice in one step; its state would mix two "
                 "places. Give each place a layer of its own."
             )
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """x, in float32 if it has half precision: what is carried or summed over time must not be rounded at each step."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def uses_batch_statistics(norm: _BatchNorm) -> bool:

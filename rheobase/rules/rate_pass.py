@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rheobase.engine import STEADY_NORMS, Sweep, Treatment, uses_batch_statistics
+from rheobase.engine import STEADY_NORMS, Sweep, Treatment, at_least_float32, uses_batch_statistics
 from rheobase.layers import SEQUENCE_NORMS, Recurrent, TimeSharedDropout
 from rheobase.neurons import Neuron
 from rheobase.rules.commutes import CommutesWithMean
@@ -32,10 +32,11 @@ class Means:
         if place in self._sums:
             self._sums[place].add_(value)
         else:
-            self._sums[place] = value.clone()
+            wide = at_least_float32(value)
+            self._sums[place] = wide.clone() if wide is value else wide
 
     def set(self, place: Place, value: Tensor) -> None:
-        self._steady[place] = value
+        self._steady[place] = at_least_float32(value)
 
     def over(self, steps: int) -> dict[Place, Tensor]:
         return {place: total.div_(steps) for place, total in self._sums.items()} | self._steady
@@ -87,7 +88,7 @@ class SpikePass(Treatment):
         axes = [axis for axis in range(x.dim()) if axis != 1]
         place = sweep.place(norm)
         together = isinstance(norm, SEQUENCE_NORMS)
-        for step in [x] if together else sweep.unfolded(x):
+        for step in [at_least_float32(x)] if together else sweep.unfolded(at_least_float32(x)):
             variance, mean = torch.var_mean(step, axes, correction=0, keepdim=True)
             inverse = torch.rsqrt(variance + norm.eps)
             normalised = (step - mean) * inverse

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from rheobase.engine import Sweep, Treatment
+from rheobase.engine import Sweep, Treatment, at_least_float32
 from rheobase.neurons import Neuron
 from rheobase.rules.credit import Call, CreditedSynapse, SteadySynapse, SteadyWeight
 from rheobase.rules.roles import Role, role
@@ -17,8 +17,6 @@ from rheobase.wiring import Wiring, origins
 
 if TYPE_CHECKING:
     from rheobase.rules.eligibility import Traces
-
-_HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass
@@ -80,7 +78,7 @@ class TraceTreatment(Treatment):
         else:
             x, weight, bias = _as_autocast(call.operation.prepare(x), sweep.weight(synapse), bias)
             with torch.no_grad():
-                wide = x.detach().float() if x.dtype in _HALF else x.detach()
+                wide = at_least_float32(x.detach())
                 trace = sweep.folded(self._pre[synapse].after(sweep.unfolded(wide), self._role(synapse).decay))
             keeps_x = self._role(synapse).acausal != 0
             call.output = CreditedSynapse.apply(x, weight, bias, trace.to(x.dtype), keeps_x, call)
