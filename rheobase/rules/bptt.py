@@ -32,7 +32,7 @@ class BPTT:
     objective: "each_step" is the loss of every step, averaged over T; "mean_output" the loss of the mean output.
     checkpoint: steps between kept states; True means sqrt(T). What lies between is computed again in the backward
         pass: the same gradient, with T / checkpoint states and `checkpoint` steps of activations in memory.
-    chunk: steps computed together; all by default, 1 or `checkpoint` steps with a checkpoint.
+    chunk: steps computed together; all by default, with a checkpoint the steps between kept states.
 
     Memory: T steps. Time: forward and backward of T steps, checkpointed one forward more.
     """

@@ -17,6 +17,7 @@ _AFFINE = frozenset(
     chunk unbind narrow select index_select roll flip pad interpolate pixel_shuffle pixel_unshuffle
     avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d linear
     conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d requires_grad_ register_hook
+    zeros_like ones_like full_like new_zeros new_ones new_full new_tensor cumsum tile repeat_interleave
     """.split()  # noqa: SIM905
 )
 _BILINEAR = frozenset("mul mul_ __mul__ __rmul__ __imul__ matmul __matmul__ __rmatmul__ mm bmm einsum".split())  # noqa: SIM905

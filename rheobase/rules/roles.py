@@ -44,9 +44,9 @@ def role(traces: "Traces", sweep: Sweep, synapse: nn.Module, wiring: Wiring) -> 
         )
     after = wiring.neurons_after(synapse)
     if not after:
-        if not traces.on_readout:
-            return Role()
         before = wiring.neurons_before(synapse)
+        if not traces.on_readout or not before:
+            return Role()
         return Role(_common_decay(sweep, synapse, before) if traces.decay_pre is None else traces.decay_pre)
     decay = traces.decay_readout if integrates and not fires else traces.decay_pre
     if decay is None:

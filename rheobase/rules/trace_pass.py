@@ -13,7 +13,7 @@ from rheobase.rules.credit import Call, CreditedSynapse, SteadySynapse, SteadyWe
 from rheobase.rules.roles import Role, role
 from rheobase.rules.tangent import response
 from rheobase.synapses import Operation, operation
-from rheobase.wiring import Wiring, origins
+from rheobase.wiring import Wiring
 
 if TYPE_CHECKING:
     from rheobase.rules.eligibility import Traces
@@ -56,7 +56,7 @@ class TraceTreatment(Treatment):
         self._made: list[Call] = []
 
     def synapse(self, sweep: Sweep, synapse: nn.Module, x: Tensor, plain: Callable[..., Tensor]) -> Tensor:
-        if not self._has_trace(sweep, synapse, x):
+        if not self._has_trace(sweep, synapse):
             return super().synapse(sweep, synapse, x, plain)
         if sweep.place(synapse):
             raise ValueError(
@@ -147,9 +147,10 @@ class TraceTreatment(Treatment):
         """The role as far as it is known: at the first step the trace only has to begin."""
         return self._roles.get(synapse, Role(decay=0.0, bias_decay=0.0 if self.settings.on_bias else None))
 
-    def _has_trace(self, sweep: Sweep, synapse: nn.Module, x: Tensor) -> bool:
+    def _has_trace(self, sweep: Sweep, synapse: nn.Module) -> bool:
         if self._wiring is None:
-            hears_neurons = any(isinstance(source, Neuron) for source in origins(x))
+            assert sweep.wiring is not None
+            hears_neurons = bool(sweep.wiring.neurons_before(synapse))
             found = self.settings.on_input or self.settings.on_bias or hears_neurons
             if not found:
                 self._roles[synapse] = Role()

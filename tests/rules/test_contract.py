@@ -480,6 +480,45 @@ def test_every_kind_of_synapse_is_credited(synapse: nn.Module, shape: tuple[int,
     torch.testing.assert_close(gradient(rb.RateBP(), net, one), gradient(rb.BPTT(), net, one), **EXACT)
 
 
+@pytest.mark.parametrize("input_trace", [True, False])
+def test_a_chain_of_synapses_without_a_neuron_between_is_credited_as_their_product(input_trace: bool) -> None:
+    """All weights between the last two layers of neurons get BPTT's gradient (reset detached), as one weight would."""
+    first = rb.LIF(0.5, threshold=0.4, detach_reset=True)
+    last = rb.LIF(0.8, threshold=0.3, detach_reset=True)
+    chain = [nn.Linear(6, 5), nn.Linear(5, 7), nn.Linear(7, 4)]
+    net = nn.Sequential(nn.Flatten(), nn.Linear(72, 6), first, *chain, last, nn.Linear(4, 3))
+    xs, target = torch.rand(STEPS, 4, 2, 6, 6) * 3, torch.randint(3, (4,))
+    found = []
+    for rule in (rb.BPTT(), rb.OTTT(input_trace=input_trace, readout_trace=False), rb.SLTT()):
+        gradient(rule, net, (xs, target))
+        found.append(torch.cat([layer.weight.grad.flatten() for layer in chain]))  # type: ignore[union-attr]
+    exact, ottt, sltt = found
+    torch.testing.assert_close(ottt, exact, **EXACT)
+    assert (sltt - exact).norm() > 1e-2 * exact.norm()
+
+
+@pytest.mark.parametrize("rule", [*RULES.values(), rb.OTTT(input_trace=True)], ids=str)
+def test_a_linear_path_from_input_to_output_gets_the_gradient_of_each_step(rule: Rule) -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.below, self.neuron, self.readout = nn.Linear(72, 5), rb.LIF(0.5), nn.Linear(5, 3)
+            self.beside = nn.Linear(72, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.flatten(1)
+            return self.readout(self.neuron(self.below(x))) + self.beside(x)
+
+    net, xs, target = Beside(), torch.rand(STEPS, 4, 2, 6, 6), torch.randint(3, (4,))
+    exact = rb.SLTT(at=rule.at) if isinstance(rule, rb.SLTT) else rule.exact
+    if isinstance(rule, rb.STLLR) and rule.last:
+        exact = rb.SLTT(at=range(STEPS - rule.last, STEPS))  # type: ignore[arg-type]
+    gradient(exact, net, (xs, target))
+    expected = net.beside.weight.grad.clone()  # type: ignore[union-attr]
+    gradient(rule, net, (xs, target))
+    torch.testing.assert_close(net.beside.weight.grad, expected, **EXACT)
+
+
 class Tied(nn.Module):
     """One synapse, one norm and one pool at two places."""
 
