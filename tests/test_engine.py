@@ -196,6 +196,40 @@ def test_under_autocast_the_state_stays_in_float32(dtype: torch.dtype) -> None:
     assert {pair for pair in kinds if isinstance(pair[0], torch.dtype)} == {(torch.float32, torch.float32)}
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [rb.BPTT(), rb.SLTT(at=(3, 5)), rb.OTTT(), rb.OTTT(input_trace=True), rb.STLLR(last=2), rb.RateBP()],
+    ids=str,
+)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("constant", [True, False])
+@pytest.mark.parametrize("autocast", [True, False])
+def test_half_precision_gives_about_the_same_gradient_to_every_layer(
+    rule: rb.Rule, training: bool, constant: bool, autocast: bool
+) -> None:
+    target, xs = torch.randint(5, (8,)), torch.rand(6, 8, 2, 8, 8)
+    gradients = []
+    for half in (False, True):
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), rb.LIF(0.5, threshold=0.5), nn.Conv2d(6, 6, 3),
+            nn.BatchNorm2d(6), rb.LIF(0.5, threshold=0.1), nn.Flatten(), nn.Linear(216, 5),
+        ).train(training)  # fmt: skip
+        dtype = torch.bfloat16 if half and not autocast else torch.float32
+        net, inputs = net.to(dtype), xs.to(dtype)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half and autocast):
+            rule.backward(
+                net,
+                rb.constant(inputs[0], 6) if constant else inputs,
+                target,
+                loss=lambda output, goal: cross_entropy(output.float(), goal),
+            )
+        gradients.append([net[place].weight.grad.float().flatten() for place in (0, 3, 7)])  # type: ignore[union-attr]
+    for full, half_precision in zip(*gradients, strict=True):
+        assert full.norm() > 1e-3
+        assert torch.cosine_similarity(full, half_precision, 0) > 0.9
+
+
 @pytest.mark.parametrize("rule", [rb.BPTT(), rb.SLTT(), rb.OTTT(), rb.RateBP(), rb.STLLR()], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_models_of_any_float_dtype_train(rule: rb.Rule, dtype: torch.dtype) -> None:

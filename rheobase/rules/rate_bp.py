@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rheobase.engine import Sweep
+from rheobase.engine import Sweep, at_least_float32
 from rheobase.inference import chunk_size
 from rheobase.rules.bptt import BPTT
 from rheobase.rules.online import Scale, checked_scale
@@ -32,7 +32,7 @@ class RateBP:
     chunk: steps computed together, 1 by default; nets with sequence norms need all of them (None).
 
     Memory: one step. Time: T forward, one backward.
-    Equals: BPTT(objective="mean_output") at T = 1, and for nets without neurons in between.
+    Equals: BPTT(objective="mean_output") at T = 1.
     Differs from the authors' single-step mode, which normalises the rate pass with the last step's statistics and
     feeds it the last step's input: here both are means over all steps.
     Yu et al., NeurIPS 2024, arXiv 2410.11488.
@@ -72,13 +72,15 @@ class RateBP:
                 if size is None:
                     sweep.steps = len(part)
                 outputs.append(sweep.forward(part, steady=feed.is_steady))
-                if not feed.is_steady:
-                    total_input = part.sum(0) if total_input is None else total_input.add_(part.sum(0))
+                if feed.is_steady:
+                    mean_input = part[0]
                 else:
-                    steady_input = part[0]
+                    summed = at_least_float32(part).sum(0)
+                    total_input = summed if total_input is None else total_input.add_(summed)
             masks = sweep.masks()
         spikes = torch.cat(outputs)
-        mean_input = steady_input if total_input is None else total_input.div_(len(spikes))
+        if total_input is not None:
+            mean_input = total_input.div_(len(spikes)).to(part.dtype)
         rates = RatePass(spiking.observed(len(spikes)), changes=not feed.is_steady)
         with Sweep(model, steps=1, treatment=rates, learns=True) as sweep, rates.guard:
             sweep.states.update(masks)

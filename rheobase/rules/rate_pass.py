@@ -137,10 +137,11 @@ class RatePass(Treatment):
         with self.guard.trusted():
             op = operation(synapse, sweep.name(synapse))
             value = self._observed[synapse, sweep.place(synapse), "current"]
-            x_in, weight = op.prepare(x).to(value.dtype), sweep.weight(synapse).to(value.dtype)
+            own = sweep.weight(synapse)
+            x_in, weight = op.prepare(x).to(value.dtype), own.to(value.dtype)
             bias = synapse.bias.to(value.dtype) if isinstance(synapse.bias, Tensor) else None
             call = Call(op, factors=lambda: (1.0, 0.0), bias_trace=None, skips=lambda: False, value=value)
-            current = CreditedSynapse.apply(x_in, weight, bias, x_in.detach(), False, call)
+            current = CreditedSynapse.apply(x_in, weight, bias, x_in.detach(), False, call).to(own.dtype)
         return self.guard.marked(current, like=x)
 
     def neuron(self, sweep: Sweep, neuron: Neuron, currents: Tensor) -> Tensor:
@@ -159,7 +160,7 @@ class RatePass(Treatment):
             else:
                 place = sweep.place(norm)
                 normalised, inverse = (self._observed[norm, place, what] for what in ("normalised", "inverse"))
-                y = RateNorm.apply(x, norm.weight, norm.bias, normalised, inverse)
+                y = RateNorm.apply(x, norm.weight, norm.bias, normalised, inverse).to(x.dtype)
         return self.guard.marked(y, like=x)
 
     def recurrent(self, sweep: Sweep, layer: Recurrent, x: Tensor) -> Tensor:

@@ -165,7 +165,8 @@ class TraceTreatment(Treatment):
     def _steady_output(self, sweep: Sweep, synapse: nn.Module, x: Tensor, bias: Tensor | None, call: Call) -> Tensor:
         """The output for an input that does not change: computed once, its gradients gathered until the end."""
         if synapse not in self._steady:
-            x, weight, bias = _as_autocast(call.operation.prepare(x.detach()), sweep.weight(synapse), bias)
+            with torch.enable_grad():  # the first step may be one that does not learn
+                x, weight, bias = _as_autocast(call.operation.prepare(x.detach()), sweep.weight(synapse), bias)
             self._steady[synapse] = SteadyWeight(call.operation, x, weight, bias)
         call.input_trace = self._ones_traced(self._pre[synapse], sweep.chunk, self._role(synapse).decay)
         steady = self._steady[synapse]
