@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from rheobase.kernels import Kernel, kernel_of
+from rheobase.kernels.autograd import Fired, Respond
 from rheobase.layers import SEQUENCE_NORMS, Recurrent, Scale, TimeSharedDropout, WSConv2d, WSLinear
 from rheobase.neurons import Neuron, State
 from rheobase.once import OnceStore
@@ -57,6 +59,9 @@ class Treatment:
 
     def neuron(self, sweep: "Sweep", neuron: Neuron, currents: Tensor) -> Tensor:
         """All steps of the chunk, `[c * N, ...]`, through the neuron's dynamics."""
+        kernel = kernel_of(neuron, currents)
+        if kernel is not None:
+            return fired(sweep, neuron, kernel, currents)
         spikes = []
         for current in sweep.unfolded(currents):
             spike, state = neuron.dynamics(current, sweep.state(neuron, current))
@@ -101,6 +106,23 @@ class Treatment:
         return plain(*inputs, **options) if once is None else once
 
 
+def fired(sweep: "Sweep", neuron: Neuron, kernel: Kernel, currents: Tensor) -> Tensor:
+    """All steps of the chunk through the neuron's kernel."""
+    state = sweep.state(neuron, sweep.unfolded(currents)[0])
+    learns = torch.is_grad_enabled() and (currents.requires_grad or any(part.requires_grad for part in state))
+    if not learns:
+        spikes, sweep.states[neuron] = kernel.run(currents, state, in_place=sweep.reuses_state)
+        return spikes
+    if sweep.cut:
+        with torch.no_grad():
+            spikes, slopes, sweep.states[neuron] = kernel.slope(currents, state, in_place=sweep.reuses_state)
+        answered: Tensor = Respond.apply(currents, [spikes], slopes)
+        return answered
+    spikes, *after = Fired.apply(currents, kernel, *state)
+    sweep.states[neuron] = tuple(after)
+    return spikes
+
+
 class Sweep:
     """One run of a model over one sequence; use it in a `with`.
 
@@ -124,6 +146,7 @@ class Sweep:
         self.states: dict[nn.Module, State] = {}
         self.chunk = 1  # steps in the tensors that pass through the model now
         self.offset = 0  # the first of them within the chunk
+        self.reuses_state = True  # a step without gradient may overwrite the state before it
         self.wiring: Wiring | None = None
         self.tap: Callable[[Sweep, Neuron, Tensor], Tensor] | None = None  # sees what each neuron gives out
         self._once = OnceStore(learns)

@@ -60,6 +60,7 @@ def step(model: nn.Module, x: Tensor, state: dict[str, State] | None = None) -> 
     (xs,) = Feed([x]).chunks(1)
     modules = dict(model.named_modules())
     with Sweep(model, steps=None) as sweep:
+        sweep.reuses_state = False
         if state is not None:
             unknown = state.keys() - modules.keys()
             if unknown:

@@ -141,18 +141,3 @@ class SteadySynapse(torch.autograd.Function):
 def _weighted_sum(steps: Tensor, factors: Tensor | None) -> Tensor:
     """sum_t factors[t] * steps[t]; the plain sum for None."""
     return steps.sum(0) if factors is None else torch.tensordot(factors.to(steps), steps, 1)
-
-
-class Respond(torch.autograd.Function):
-    """`value` (in a list: no input of autograd's), as if it depended on `x` with the diagonal Jacobian `gain`."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, value: list[Tensor], gain: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(gain)
-        return value[0]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-        (gain,) = ctx.saved_tensors
-        return None if grads[0] is None else grads[0] * gain, None, None

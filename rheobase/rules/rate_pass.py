@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rheobase.engine import STEADY_NORMS, Sweep, Treatment, at_least_float32, uses_batch_statistics
+from rheobase.kernels.autograd import Respond
 from rheobase.layers import SEQUENCE_NORMS, Recurrent, TimeSharedDropout
 from rheobase.neurons import Neuron
 from rheobase.rules.commutes import CommutesWithMean
-from rheobase.rules.credit import Call, CreditedSynapse, Respond
+from rheobase.rules.credit import Call, CreditedSynapse
 from rheobase.rules.max_pool import MeanMaxPool, windows_won
 from rheobase.rules.rate_norm import RateNorm
 from rheobase.rules.tangent import Changes, parameter_response, response

@@ -61,6 +61,7 @@ def checkpointed(
     segments: list[tuple[Tensor, States, RandomStates]] = []
     parts = []
     with Sweep(model, steps=feed.steps, learns=True) as sweep:
+        sweep.reuses_state = False
 
         def forward(xs: Tensor) -> Tensor:
             return torch.cat([sweep.forward(x, steady=feed.is_steady) for x in xs.split(chunk or segment)])

@@ -1,0 +1,152 @@
+"""The kernels of a neuron, as functions of tensors."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from rheobase.kernels.compiler import compiler, library
+from rheobase.kernels.source import Source, source
+from rheobase.neurons import Neuron, State
+
+_REALS = {torch.float32: "float", torch.float64: "double"}
+_SERIAL = 1 << 14  # neurons times steps below which more threads cost more than they bring
+
+_found: WeakKeyDictionary[Neuron, tuple[Any, "Kernel | None"]] = WeakKeyDictionary()
+
+
+def kernel_of(neuron: Neuron, current: Tensor) -> "Kernel | None":
+    """The neuron's kernel for such a current; None if it has to run as plain PyTorch."""
+    real = _REALS.get(current.dtype)
+    if real is None or current.device.type != "cpu" or next(neuron.parameters(), None) is not None:
+        return None
+    settings = _settings(neuron)
+    known = _found.get(neuron)
+    if known is not None and settings is not None and known[0] == (real, settings):
+        return known[1]
+    kernel = _made(neuron, real) if compiler() else None
+    _found[neuron] = (real, settings), kernel
+    return kernel
+
+
+def _made(neuron: Neuron, real: str) -> "Kernel | None":
+    parts = len(neuron.initial_state(torch.zeros(1)))
+    try:
+        made = source(neuron, parts, real)
+    except (TypeError, AttributeError):  # more than arithmetic
+        return None
+    compiled = library(made.text)
+    return None if compiled is None else Kernel(made, compiled)
+
+
+def _settings(neuron: Neuron) -> Any:
+    """All that the neuron's formula is made of; None if it might change unseen."""
+    own = {name: value for name, value in vars(neuron).items() if not name.startswith("_") and name != "forward"}
+    fixed = all(
+        value is None or isinstance(value, (int, float, str)) or (is_dataclass(value) and value.__hash__ is not None)
+        for value in own.values()
+    )
+    return (type(neuron).dynamics, own) if fixed else None
+
+
+class Kernel:
+    """All steps of a chunk in one pass over memory; each neuron's state stays in the cache meanwhile.
+
+    Currents are `[c * N, ...]`, step after step, parts of the state `[N, ...]`.
+    """
+
+    def __init__(self, source: Source, library: ctypes.CDLL) -> None:
+        self._constants = (ctypes.c_double * len(source.constants))(*source.constants)
+        self.moving = source.moving
+        self._run, self._slope = _function(library.run, 2), _function(library.slope, 3)
+        self._respond, self._back = _function(library.respond, 6), _function(library.back, 3)
+
+    def run(self, currents: Tensor, state: State, *, in_place: bool = False) -> tuple[Tensor, State]:
+        """What the neurons give out, and their state afterwards (in the same tensors if `in_place`)."""
+        currents, state = _dense(currents), _like_a_step(state, currents)
+        after = state if in_place else tuple(torch.empty_like(part) for part in state)
+        spikes = torch.empty_like(currents)
+        self._call(self._run, currents, state, _pointers(after), spikes.data_ptr())
+        return spikes, after
+
+    def slope(self, currents: Tensor, state: State, *, in_place: bool = False) -> tuple[Tensor, Tensor, State]:
+        """As `run`, and d output / d current of the same step, in the middle."""
+        currents, state = _dense(currents), _like_a_step(state, currents)
+        after = state if in_place else tuple(torch.empty_like(part) for part in state)
+        spikes, slopes = torch.empty_like(currents), torch.empty_like(currents)
+        self._call(self._slope, currents, state, _pointers(after), spikes.data_ptr(), slopes.data_ptr())
+        return spikes, slopes, after
+
+    def respond(self, currents: Tensor, state: State, response: "Response") -> Tensor:
+        """As `run` in place, and what `response` gathers."""
+        currents, state = _dense(currents), _like_a_step(state, currents)
+        spikes = torch.empty_like(currents)
+        moved = _pointers(response.moved)
+        gathered = ctypes.addressof(response.uniform), response.rates.data_ptr(), response.gains.data_ptr()
+        self._call(self._respond, currents, state, _pointers(state), spikes.data_ptr(), moved, *gathered)
+        return spikes
+
+    def back(
+        self, currents: Tensor, state: State, errors: Tensor, state_errors: Sequence[Tensor | None]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The gradients towards `currents` and `state`, from those towards what `run` returned for them.
+
+        The potentials in between are computed again. A state error of None is zero.
+        """
+        currents, state = _dense(currents), _like_a_step(state, currents)
+        errors = _aligned(errors, currents)
+        grads = [
+            torch.zeros_like(part) if error is None else torch.empty_like(part).copy_(error)
+            for part, error in zip(state, state_errors, strict=True)
+        ]
+        below = torch.empty_like(currents)
+        self._call(self._back, currents, state, errors.data_ptr(), _pointers(grads), below.data_ptr())
+        return below, grads
+
+    def _call(self, function: Callable[..., None], currents: Tensor, state: State, *arguments: Any) -> None:
+        total, size = currents.numel(), state[0].numel()
+        threads = torch.get_num_threads() if total > _SERIAL else 1
+        function(total // size, size, threads, self._constants, currents.data_ptr(), _pointers(state), *arguments)
+
+
+class Response:
+    """Sums over time of the spikes and of how they change when all currents rise by 1, and where the change stands."""
+
+    def __init__(self, kernel: Kernel, step: Tensor) -> None:
+        self.rates, self.gains = torch.zeros_like(step), torch.zeros_like(step)
+        self.moved = [torch.zeros_like(step) if moves else self.rates for moves in kernel.moving]
+        self.uniform = (ctypes.c_double * len(kernel.moving))()
+
+
+def _function(function: Any, own: int) -> Callable[..., None]:
+    function.restype = None
+    function.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int, *[ctypes.c_void_p] * (3 + own)]
+    return function  # type: ignore[no-any-return]
+
+
+def _pointers(tensors: Sequence[Tensor]) -> Any:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+def _dense(x: Tensor) -> Tensor:
+    """x without gaps, in the order of its memory."""
+    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+        return x
+    return x.contiguous()
+
+
+def _like_a_step(state: State, currents: Tensor) -> State:
+    """The state, laid out as one step of the currents is."""
+    strides = currents.stride()
+    if all(part.stride() == strides for part in state):
+        return state
+    step = currents[: len(state[0])]
+    return tuple(_aligned(part, step) for part in state)
+
+
+def _aligned(x: Tensor, like: Tensor) -> Tensor:
+    return x if x.stride() == like.stride() else torch.empty_like(like).copy_(x)
