@@ -5,20 +5,32 @@ step-wise norms unfold them. State lives in a `Sweep`, never in a module.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rheobase.kernels import Kernel, kernel_of
 from rheobase.kernels.autograd import Fired, Respond
+from rheobase.kernels.bits import PackedSpikes
 from rheobase.layers import SEQUENCE_NORMS, Recurrent, Scale, TimeSharedDropout, WSConv2d, WSLinear
+from rheobase.layout import channels_last, prefers_channels_last, viewing_any_layout
 from rheobase.neurons import Neuron, State
+from rheobase.norms import (
+    STEADY_NORMS,
+    NormedRespond,
+    knows,
+    normalised,
+    normalised_steady,
+    normed_of,
+    uses_batch_statistics,
+    without_graph,
+)
 from rheobase.once import OnceStore
+from rheobase.pools import pooled
 from rheobase.synapses import SYNAPSES, effective_weight, standardised_current
 from rheobase.wiring import OUTPUT, Wiring
 
@@ -28,7 +40,6 @@ _STEADY = (
     nn.LayerNorm, nn.GroupNorm, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Upsample, Scale,
 )  # fmt: skip
-STEADY_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, *SEQUENCE_NORMS)
 Forward = Callable[..., Tensor]
 
 
@@ -77,7 +88,9 @@ class Treatment:
         return plain(x) if once is None else once
 
     def norm(self, sweep: "Sweep", norm: _BatchNorm, x: Tensor, plain: Forward) -> Tensor:
-        once = sweep.once(norm, x, partial(sweep.normalised_steady, norm)) if type(norm) in STEADY_NORMS else None
+        once = None
+        if type(norm) in STEADY_NORMS and sweep.steps is not None:
+            once = sweep.once(norm, x, partial(normalised_steady, norm, sweep.steps))
         return sweep.normalised(norm, plain, x) if once is None else once
 
     def recurrent(self, sweep: "Sweep", layer: Recurrent, x: Tensor) -> Tensor:
@@ -87,10 +100,14 @@ class Treatment:
             before = sweep.states.get(layer) or (torch.zeros_like(current, requires_grad=False),)
             if sweep.wiring:
                 sweep.wiring.leave(layer.neuron, before[0])
-            spike = layer.neuron(current + layer.recurrent(before[0]))
+            spike = layer.neuron(self.joined(current, layer.recurrent(before[0])))
             sweep.states[layer] = (spike.detach() if sweep.cut else spike,)
             spikes.append(spike)
         return sweep.folded(spikes)
+
+    def joined(self, current: Tensor, recurrent: Tensor) -> Tensor:
+        """The current of a recurrent layer's neurons."""
+        return current + recurrent
 
     def dropout(self, sweep: "Sweep", dropout: TimeSharedDropout, x: Tensor) -> Tensor:
         if not dropout.training or dropout.p == 0:
@@ -103,7 +120,14 @@ class Treatment:
     def other(self, sweep: "Sweep", module: nn.Module, plain: Forward, *inputs: Any, **options: Any) -> Any:
         """A layer without parameters of its own kind that stays the same when its input does."""
         once = sweep.once(module, inputs[0], plain) if len(inputs) == 1 and not options else None
-        return plain(*inputs, **options) if once is None else once
+        if once is not None:
+            return once
+        if type(module) is nn.AvgPool2d:
+            y = pooled(module, *inputs, **options)
+            if sweep.wiring:
+                sweep.wiring.carry(inputs[0], y)
+            return y
+        return plain(*inputs, **options)
 
 
 def fired(sweep: "Sweep", neuron: Neuron, kernel: Kernel, currents: Tensor) -> Tensor:
@@ -116,10 +140,17 @@ def fired(sweep: "Sweep", neuron: Neuron, kernel: Kernel, currents: Tensor) -> T
     if sweep.cut:
         with torch.no_grad():
             spikes, slopes, sweep.states[neuron] = kernel.slope(currents, state, in_place=sweep.reuses_state)
-        answered: Tensor = Respond.apply(currents, [spikes], slopes)
-        return answered
-    spikes, *after = Fired.apply(currents, kernel, *state)
+        normed = normed_of(currents)
+        if normed:
+            return NormedRespond.apply(normed.x, normed.weight, normed.bias, [spikes], slopes, normed)
+        return Respond.apply(currents, [spikes], slopes)
+    initial = None if neuron in sweep.states else neuron.initial_state
+    normed = normed_of(currents)
+    source, make = (normed.x.detach(), without_graph(normed).again) if normed else (currents, None)
+    spikes, *after = Fired.apply(currents, kernel, source, make, initial, *state)
     sweep.states[neuron] = tuple(after)
+    if sweep.packed and kernel.binary:
+        sweep.packed.add(spikes)
     return spikes
 
 
@@ -129,6 +160,7 @@ class Sweep:
     steps: length of the sequence, None if unknown.
     cut: state is detached after every step, so that no gradient flows through time.
     learns: what is computed once per sequence keeps its graph, for `settle`.
+    packs: spikes that wait for the backward pass are kept in bits, for rules that keep many steps.
     states: what each neuron, recurrent layer and time-shared dropout carries to the next step.
     """
 
@@ -140,16 +172,20 @@ class Sweep:
         treatment: Treatment | None = None,
         cut: bool = False,
         learns: bool = False,
+        packs: bool = False,
     ) -> None:
         self.model, self.steps, self.cut = model, steps, cut
         self.treatment = treatment or Treatment()
         self.states: dict[nn.Module, State] = {}
         self.chunk = 1  # steps in the tensors that pass through the model now
         self.offset = 0  # the first of them within the chunk
+        self.packed = PackedSpikes() if packs else None
         self.reuses_state = True  # a step without gradient may overwrite the state before it
         self.wiring: Wiring | None = None
         self.tap: Callable[[Sweep, Neuron, Tensor], Tensor] | None = None  # sees what each neuron gives out
         self._once = OnceStore(learns)
+        self._channels_last = prefers_channels_last(model)
+        self._layout = channels_last if self._channels_last else lambda x: x
         self._folded = 1  # steps in the whole chunk
         self._done: dict[nn.Module, int] = {}  # steps of the chunk that each module has computed
         self._names = {module: name for name, module in model.named_modules()}
@@ -170,14 +206,12 @@ class Sweep:
         self.chunk = self._folded = len(xs)
         size = xs.shape[1]
         self._done.clear()
-        x = self._once.input(xs) if steady else xs.flatten(0, 1)
-        if self.wiring is None:
+        x = self._once.input(xs, self._layout) if steady else self._layout(xs.flatten(0, 1))
+        saving = self.packed.saving() if self.packed and torch.is_grad_enabled() else nullcontext()
+        with saving, viewing_any_layout(self._channels_last), self.wiring or nullcontext():
             output = self.model(x)
-        else:
-            with self.wiring:
-                output = self.model(x)
-                if isinstance(output, Tensor):
-                    self.wiring.arrive(OUTPUT, output)
+            if self.wiring and isinstance(output, Tensor):
+                self.wiring.arrive(OUTPUT, output)
         self._once.forget_given()
         if not isinstance(output, Tensor):
             raise TypeError(f"Expected the model to return one tensor, got {type(output).__name__}.")
@@ -255,34 +289,15 @@ class Sweep:
         """Batch normalisation per step, or over the sequence for the sequence norms."""
         if not uses_batch_statistics(norm):
             return plain(x)
-        if isinstance(norm, SEQUENCE_NORMS):
+        whole = isinstance(norm, SEQUENCE_NORMS)
+        if whole:
             self.needs_all_steps(norm)
-            return plain(x)
-        return self.folded([plain(step) for step in self.unfolded(x)])
-
-    def normalised_steady(self, norm: _BatchNorm, x: Tensor) -> Tensor:
-        """Batch normalisation of one step `[N, ...]` that stands for all steps of the sequence.
-
-        The running statistics move as they would have at each step: by 1 - (1 - momentum)^T in all.
-        """
-        if not uses_batch_statistics(norm):
-            return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
-        y = F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
-        if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None:
-            assert self.steps is not None
-            together = isinstance(norm, SEQUENCE_NORMS)
-            updates = 1 if together else self.steps
-            norm.num_batches_tracked.add_(updates)
-            if norm.momentum is None:
-                share = updates / float(norm.num_batches_tracked)
-            else:
-                share = 1 - (1 - norm.momentum) ** updates
-            with torch.no_grad():
-                variance, mean = torch.var_mean(x, [d for d in range(x.dim()) if d != 1], correction=0)
-                count = x.numel() // x.shape[1] * (self.steps if together else 1)
-                norm.running_mean.lerp_(mean.to(norm.running_mean), share)
-                norm.running_var.lerp_((variance * (count / (count - 1))).to(norm.running_var), share)
-        return y
+        if knows(norm, x):
+            y = normalised(norm, x, 1 if whole else self.chunk)
+            if self.wiring:
+                self.wiring.carry(x, y)
+            return y
+        return plain(x) if whole else self.folded([plain(step) for step in self.unfolded(x)])
 
     def needs_all_steps(self, norm: nn.Module) -> None:
         if self.chunk != self.steps:
@@ -357,11 +372,6 @@ class Sweep:
 def at_least_float32(x: Tensor) -> Tensor:
     """x, in float32 if it has half precision: what is carried or summed over time must not be rounded at each step."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def uses_batch_statistics(norm: _BatchNorm) -> bool:
-    """Whether the norm, as it is now, normalises with what it sees: in train mode, or if it keeps no statistics."""
-    return norm.training or norm.running_mean is None
 
 
 def detached(state: State) -> State:

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from rheobase.engine import Sweep, uses_batch_statistics
-from rheobase.layers import SEQUENCE_NORMS
+from rheobase.chunks import Chunk, chunk_size, few_steps
+from rheobase.engine import Sweep
 from rheobase.neurons import Neuron, State
-from rheobase.sequence import Feed
+from rheobase.sequence import Feed, Outputs
 
 
 def require_neurons(model: nn.Module) -> None:
@@ -18,34 +18,22 @@ def require_neurons(model: nn.Module) -> None:
         )
 
 
-def sequence_norms(model: nn.Module) -> list[str]:
-    """The names of the norms that need the whole sequence at once, as they are now."""
-    return [name for name, m in model.named_modules() if isinstance(m, SEQUENCE_NORMS) and uses_batch_statistics(m)]
-
-
-def chunk_size(model: nn.Module, chunk: int | None, default: int | None) -> int | None:
-    """Steps per chunk, None for all: what was asked for, else all for sequence norms, else the default."""
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"Expected chunk >= 1 step, got {chunk}.")
-    if chunk is None:
-        return None if sequence_norms(model) else default
-    return chunk
-
-
 @torch.no_grad()
-def run(model: nn.Module, xs: Tensor | Iterable[Tensor], *, chunk: int | None = None) -> Tensor:
+def run(model: nn.Module, xs: Tensor | Iterable[Tensor], *, chunk: Chunk = None) -> Tensor:
     """The model's outputs `[T, N, ...]` for the sequence `xs` `[T, N, ...]`, from rest, without autograd.
 
-    chunk: steps computed together, 1 by default. More is faster on small models, and takes more memory; the
-        outputs are the same.
+    chunk: steps computed together, with the same outputs: a few of small models by default (8 at most, within 1 MiB a
+        layer). "auto" or a size such as "64MiB": as many as keep each layer's currents within that.
 
     BatchNorm and dropout follow the model's train or eval mode, as in any PyTorch model.
     """
     require_neurons(model)
     feed = Feed(xs)
     with Sweep(model, steps=feed.steps) as sweep:
-        size = chunk_size(model, chunk, default=1)
-        return torch.cat([sweep.forward(part, steady=feed.is_steady) for part in feed.chunks(size)])
+        outputs = Outputs(feed.steps)
+        for part in feed.chunks(few_steps(model, feed) if chunk is None else chunk_size(model, chunk, feed)):
+            outputs.add(sweep.forward(part, steady=feed.is_steady))
+        return outputs.stacked()
 
 
 @torch.no_grad()

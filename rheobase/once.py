@@ -35,10 +35,10 @@ class OnceStore:
         self._outputs_made: list[Once] = []  # with those that a step has changed in place since
         self._given: dict[int, tuple[Tensor, Once]] = {}  # tensors alive in this forward, by identity
 
-    def input(self, xs: Tensor) -> Tensor:
-        """The folded form of an input `[c, N, ...]` that is the same at every step."""
+    def input(self, xs: Tensor, layout: Callable[[Tensor], Tensor]) -> Tensor:
+        """The folded form of an input `[c, N, ...]` that is the same at every step; layout: puts its step in order."""
         if self._input is None:
-            self._input = Once(xs[0])
+            self._input = Once(layout(xs[0]))
         return self._give(self._input, len(xs))
 
     def known(self, x: Tensor) -> Once | None:
@@ -83,6 +83,7 @@ class OnceStore:
         self._given.clear()
 
     def _give(self, once: Once, chunk: int) -> Tensor:
-        steps = once.leaf.expand(chunk, *once.leaf.shape).flatten(0, 1) if chunk > 1 else once.leaf.view_as(once.leaf)
+        # A concatenation keeps the memory order, which expanding and flattening does not.
+        steps = torch.cat([once.leaf] * chunk) if chunk > 1 else once.leaf.view_as(once.leaf)
         self._given[id(steps)] = steps, once
         return steps

@@ -33,6 +33,32 @@ def target_at(target: Target, t: int) -> Tensor:
     return target.targets[t] if isinstance(target, PerStep) else target
 
 
+class Outputs:
+    """The outputs of a sequence, chunk by chunk: written into one tensor where the number of steps is known."""
+
+    def __init__(self, steps: int | None) -> None:
+        self._steps, self._done = steps, 0
+        self._whole: Tensor | None = None
+        self._parts: list[Tensor] = []
+
+    def add(self, part: Tensor) -> None:
+        """part: the next steps `[c, N, ...]`."""
+        part = part.detach()
+        if self._steps is None or len(part) == self._steps:
+            self._parts.append(part)
+            return
+        if self._whole is None:
+            self._whole = part.new_empty(self._steps, *part.shape[1:])
+        self._whole[self._done : self._done + len(part)] = part
+        self._done += len(part)
+
+    def stacked(self) -> Tensor:
+        """All of them, `[T, N, ...]`."""
+        if self._whole is not None:
+            return self._whole
+        return self._parts[0] if len(self._parts) == 1 else torch.cat(self._parts)
+
+
 class Feed:
     """A sequence, given chunk by chunk.
 
@@ -67,6 +93,17 @@ class Feed:
                 f"Expected one target per step, T = {self.steps}, got PerStep targets of shape "
                 f"{list(target.targets.shape)}."
             )
+
+    def first(self) -> Tensor:
+        """The first step `[N, ...]`, which stays to be taken."""
+        if self._tensor is not None:
+            return self._tensor[0]
+        for step in self._iterator:
+            self._iterator = itertools.chain([step], self._iterator)
+            if not isinstance(step, Tensor) or step.dim() < 1:
+                raise TypeError(f"Expected each step to be a tensor [N, ...], got {type(step).__name__}.")
+            return step
+        raise ValueError("Expected at least one step, got an empty sequence (T = 0).")
 
     def take(self, count: int | None) -> Tensor | None:
         """The next `count` steps `[c, N, ...]`, fewer at the end, None after it. count None: all that are left."""

@@ -62,6 +62,10 @@ class Wiring(TorchFunctionMode):
             self.receivers[source].add(module)
             self.senders[module].add(source)
 
+    def carry(self, x: Tensor, y: Tensor) -> None:
+        """Notes that `y` comes from `x`, where no torch function shows it."""
+        _mark(y, origins(x))
+
     def leave(self, module: nn.Module, x: Tensor) -> None:
         """Notes that `x` is the output of a synapse or neuron."""
         _mark(x, frozenset([module]))

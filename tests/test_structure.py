@@ -13,7 +13,19 @@ PACKAGE = Path(rb.__file__).parent
 # Who may import whom: a folder or file to what it may import, besides itself.
 BASE = {"names", "dual", "version"}
 MODEL = BASE | {"surrogates", "neurons", "layers", "synapses"}
-ENGINE = MODEL | {"once", "wiring", "engine", "sequence", "inference"}
+ENGINE = MODEL | {
+    "kernels",
+    "aside",
+    "once",
+    "wiring",
+    "layout",
+    "norms",
+    "pools",
+    "engine",
+    "sequence",
+    "chunks",
+    "inference",
+}
 ARROWS = {
     "names": set(),
     "dual": set(),
@@ -21,12 +33,18 @@ ARROWS = {
     "surrogates": BASE,
     "neurons": BASE | {"surrogates"},
     "layers": BASE | {"surrogates", "neurons"},
+    "kernels": BASE | {"surrogates", "neurons"},
     "models": MODEL,
     "synapses": BASE | {"layers"},
+    "aside": BASE,
     "once": BASE,
+    "layout": BASE,
+    "pools": BASE,
+    "norms": BASE | {"layers", "kernels"},
     "wiring": BASE | {"neurons"},
     "sequence": BASE,
     "engine": ENGINE,
+    "chunks": ENGINE,
     "inference": ENGINE,
     "losses": BASE,
     "rules": ENGINE,

@@ -4,6 +4,6 @@
 arithmetic), it runs as it is.
 """
 
-from rheobase.kernels.neuron import Kernel, kernel_of
+from rheobase.kernels.neuron import Kernel, Response, kernel_of
 
-__all__ = ["Kernel", "kernel_of"]
+__all__ = ["Kernel", "Response", "kernel_of"]

@@ -1,33 +1,50 @@
 """Kernels as functions that autograd differentiates."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from rheobase.kernels.neuron import Kernel
+from rheobase.neurons import State
 
 
 class Fired(torch.autograd.Function):
-    """The chunk's spikes and the state after it; keeps the currents alone, and computes the rest again."""
+    """The chunk's spikes and the state after it; keeps the currents alone, and computes the rest again.
+
+    source: what autograd keeps anyway, to keep that in place of the currents, which `make` makes of it, bit for bit.
+    initial: makes the state from one step's current, where it is the one before the first step.
+    """
 
     @staticmethod
-    def forward(ctx: Any, currents: Tensor, kernel: Kernel, *state: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        currents: Tensor,
+        kernel: Kernel,
+        source: Tensor,
+        make: Callable[[Tensor], Tensor] | None,
+        initial: Callable[[Tensor], State] | None,
+        *state: Tensor,
+    ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.kernel = kernel
-        ctx.save_for_backward(currents, *state)
+        ctx.kernel, ctx.initial, ctx.size, ctx.make = kernel, initial, len(state[0]), make
+        ctx.save_for_backward(source if make else currents, *([] if initial else state))
         spikes, after = kernel.run(currents, state)
         return spikes, *after
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-        currents, *state = ctx.saved_tensors
+        kept, *state = ctx.saved_tensors
+        currents = ctx.make(kept) if ctx.make else kept
         errors, *state_errors = grads
         if errors is None:
             errors = torch.zeros_like(currents)
-        below, before = ctx.kernel.back(currents, tuple(state), errors, state_errors)
-        return below, None, *before
+        before = ctx.initial(currents[: ctx.size]) if ctx.initial else tuple(state)
+        below, entering = ctx.kernel.back(currents, before, errors, state_errors)
+        return below, None, None, None, None, *([None] * len(before) if ctx.initial else entering)
 
 
 class Respond(torch.autograd.Function):

@@ -22,7 +22,8 @@ def compiler() -> str | None:
     """The C compiler: $CC, else cc, gcc or clang; None where there is none, or with RHEOBASE_KERNELS=off."""
     if os.environ.get("RHEOBASE_KERNELS", "on") == "off":
         return None
-    found = next((path for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name and (path := shutil.which(name))), None)
+    names = [name for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name]
+    found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
         _log.warning(
             "Rheobase found no C compiler (cc, gcc, clang or $CC), so neurons run as plain PyTorch: the same results, "
@@ -56,7 +57,7 @@ def _compile(source: str, cc: str, flags: list[str], threads: list[str], path: P
     with tempfile.TemporaryDirectory(dir=path.parent) as aside:
         code, made, built = (Path(aside) / f"kernel.{suffix}" for suffix in ("c", "o", "so"))
         code.write_text(source)
-        for native in (["-march=native"], ["-mcpu=native"], []):
+        for native in (["-march=native", "-mprefer-vector-width=512"], ["-march=native"], ["-mcpu=native"], []):
             compiled = _ran([cc, *flags, *native, "-c", str(code), "-o", str(made)])
             if compiled.returncode == 0:
                 break

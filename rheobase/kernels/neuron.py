@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels.compiler import compiler, library
+from rheobase.kernels.norm import in_order
 from rheobase.kernels.source import Source, source
 from rheobase.neurons import Neuron, State
 
@@ -61,13 +62,13 @@ class Kernel:
 
     def __init__(self, source: Source, library: ctypes.CDLL) -> None:
         self._constants = (ctypes.c_double * len(source.constants))(*source.constants)
-        self.moving = source.moving
+        self.moving, self.binary = source.moving, source.binary
         self._run, self._slope = _function(library.run, 2), _function(library.slope, 3)
         self._respond, self._back = _function(library.respond, 6), _function(library.back, 3)
 
     def run(self, currents: Tensor, state: State, *, in_place: bool = False) -> tuple[Tensor, State]:
         """What the neurons give out, and their state afterwards (in the same tensors if `in_place`)."""
-        currents, state = _dense(currents), _like_a_step(state, currents)
+        currents, state = in_order(currents), _like_a_step(state, currents)
         after = state if in_place else tuple(torch.empty_like(part) for part in state)
         spikes = torch.empty_like(currents)
         self._call(self._run, currents, state, _pointers(after), spikes.data_ptr())
@@ -75,20 +76,20 @@ class Kernel:
 
     def slope(self, currents: Tensor, state: State, *, in_place: bool = False) -> tuple[Tensor, Tensor, State]:
         """As `run`, and d output / d current of the same step, in the middle."""
-        currents, state = _dense(currents), _like_a_step(state, currents)
+        currents, state = in_order(currents), _like_a_step(state, currents)
         after = state if in_place else tuple(torch.empty_like(part) for part in state)
         spikes, slopes = torch.empty_like(currents), torch.empty_like(currents)
         self._call(self._slope, currents, state, _pointers(after), spikes.data_ptr(), slopes.data_ptr())
         return spikes, slopes, after
 
-    def respond(self, currents: Tensor, state: State, response: "Response") -> Tensor:
-        """As `run` in place, and what `response` gathers."""
-        currents, state = _dense(currents), _like_a_step(state, currents)
+    def respond(self, currents: Tensor, state: State, response: "Response") -> tuple[Tensor, State]:
+        """As `run` in place, while `response` gathers."""
+        currents, state = in_order(currents), _like_a_step(state, currents)
         spikes = torch.empty_like(currents)
         moved = _pointers(response.moved)
         gathered = ctypes.addressof(response.uniform), response.rates.data_ptr(), response.gains.data_ptr()
         self._call(self._respond, currents, state, _pointers(state), spikes.data_ptr(), moved, *gathered)
-        return spikes
+        return spikes, state
 
     def back(
         self, currents: Tensor, state: State, errors: Tensor, state_errors: Sequence[Tensor | None]
@@ -97,7 +98,7 @@ class Kernel:
 
         The potentials in between are computed again. A state error of None is zero.
         """
-        currents, state = _dense(currents), _like_a_step(state, currents)
+        currents, state = in_order(currents), _like_a_step(state, currents)
         errors = _aligned(errors, currents)
         grads = [
             torch.zeros_like(part) if error is None else torch.empty_like(part).copy_(error)
@@ -130,13 +131,6 @@ def _function(function: Any, own: int) -> Callable[..., None]:
 
 def _pointers(tensors: Sequence[Tensor]) -> Any:
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
-
-
-def _dense(x: Tensor) -> Tensor:
-    """x without gaps, in the order of its memory."""
-    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
-        return x
-    return x.contiguous()
 
 
 def _like_a_step(state: State, currents: Tensor) -> State:

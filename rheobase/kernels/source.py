@@ -60,11 +60,13 @@ class Source:
 
     constants: what the code takes from outside, so that neurons which differ in them alone share it.
     moving: which parts of the state change by amounts that differ between neurons when all currents rise by 1.
+    binary: whether the output is 0 or 1.
     """
 
     text: str
     constants: tuple[float, ...]
     moving: tuple[bool, ...]
+    binary: bool
 
 
 def source(neuron: Neuron, parts: int, real: str) -> Source:
@@ -80,12 +82,11 @@ def source(neuron: Neuron, parts: int, real: str) -> Source:
         _respond(neuron, parts, constants, moving),
         _back(neuron, parts, constants),
     ]
-    head = _HEAD.format(
-        real=real, block=256, parts=parts, exp="exp_float" if real == "float" else "exp", fabs="fabsf" if real == "float" else "fabs"
-    )
+    exp, fabs = ("exp_float", "fabsf") if real == "float" else ("exp", "fabs")
+    head = _HEAD.format(real=real, block=256, parts=parts, exp=exp, fabs=fabs)
     names = "\n    ".join(f"const real k{i} = (real)c[{i}];" for i in range(len(constants)))
     text = head + "".join(body.replace("@CONSTANTS@", names) for body in bodies)
-    return Source(text, tuple(constants), moving)
+    return Source(text, tuple(constants), moving, _is_binary(neuron, parts))
 
 
 def _dynamics(
@@ -98,6 +99,15 @@ def _dynamics(
     if len(after) != parts or not all(isinstance(d, Dual) and isinstance(d.value, Symbol) for d in duals):
         raise TypeError("A kernel needs spikes and a state that depend on the current and the state.")
     return [d.value for d in duals], [d.change for d in duals]  # type: ignore[misc]
+
+
+def _is_binary(neuron: Neuron, parts: int) -> bool:
+    formula = Formula([])
+    values, _ = _dynamics(neuron, formula, parts, 0.0, [0.0] * parts)
+    return any(
+        line.startswith(f"const real {formula.name(values[0])} =") and line.endswith("? 1 : 0;")
+        for line, _ in formula.lines
+    )
 
 
 def _moving(neuron: Neuron, parts: int) -> tuple[bool, ...]:
@@ -200,9 +210,7 @@ def _respond(neuron: Neuron, parts: int, constants: list[float], moving: tuple[b
 def _back(neuron: Neuron, parts: int, constants: list[float]) -> str:
     forward = Formula(constants)
     values, _ = _dynamics(neuron, forward, parts, 0.0, [0.0] * parts)
-    updates = " ".join(
-        f"state{i}[(t + 1) * BLOCK + j] = {forward.name(value)};" for i, value in enumerate(values[1:])
-    )
+    updates = " ".join(f"state{i}[(t + 1) * BLOCK + j] = {forward.name(value)};" for i, value in enumerate(values[1:]))
     formula = Formula(constants)
     through_current = _dynamics(neuron, formula, parts, 1.0, [0.0] * parts)[1]
     through_state = [

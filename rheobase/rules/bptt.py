@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from rheobase.chunks import Chunk, checked_chunk, chunk_size
 from rheobase.engine import Sweep
-from rheobase.inference import chunk_size
 from rheobase.rules.replay import checkpointed
 from rheobase.rules.rule import (
     Backward,
@@ -20,7 +20,7 @@ from rheobase.rules.rule import (
     require_learning,
     summed_loss,
 )
-from rheobase.sequence import Feed, PerStep, Target
+from rheobase.sequence import Feed, Outputs, PerStep, Target
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,18 @@ class BPTT:
     objective: "each_step" is the loss of every step, averaged over T; "mean_output" the loss of the mean output.
     checkpoint: steps between kept states; True means sqrt(T). What lies between is computed again in the backward
         pass: the same gradient, with T / checkpoint states and `checkpoint` steps of activations in memory.
-    chunk: steps computed together; all by default, with a checkpoint the steps between kept states.
+    chunk: steps computed together. "auto" or a size such as "64MiB": as many as keep each layer's currents within
+        that (32 MiB).
 
     Memory: T steps. Time: forward and backward of T steps, checkpointed one forward more.
     """
 
     objective: Literal["each_step", "mean_output"] = "each_step"
     checkpoint: int | bool | None = None
-    chunk: int | None = None
+    chunk: Chunk = "auto"
 
     def __post_init__(self) -> None:
+        checked_chunk(self.chunk)
         if self.objective not in ("each_step", "mean_output"):
             raise ValueError(f'Expected objective "each_step" or "mean_output", got {self.objective!r}.')
         if self.checkpoint is False or (self.checkpoint is not None and self.checkpoint < 1):
@@ -79,10 +81,12 @@ class BPTT:
                 feed = Feed(whole, target)
             assert feed.steps is not None
             segment = math.isqrt(feed.steps - 1) + 1 if self.checkpoint is True else int(self.checkpoint)
-            result = checkpointed(model, feed, segment, self.chunk, objective, backward)
+            size = chunk_size(model, self.chunk, feed, default=segment)
+            assert size is not None
+            result = checkpointed(model, feed, segment, min(size, segment), objective, backward)
         else:
-            with Sweep(model, steps=feed.steps, learns=True) as sweep:
-                size = chunk_size(model, self.chunk, default=None)
+            with Sweep(model, steps=feed.steps, learns=True, packs=True) as sweep:
+                size = chunk_size(model, self.chunk, feed)
                 parts = []
                 for part in feed.chunks(size):
                     sweep.steps = len(part) if size is None else sweep.steps
@@ -105,19 +109,20 @@ class TruncatedBPTT:
     The state that enters a window is detached, so no gradient crosses its border.
 
     horizon: steps per window, at least 1.
-    chunk: steps computed together, the window by default.
+    chunk: steps computed together, the window by default (None); "auto" or a memory size as in `BPTT`.
 
     Memory: `horizon` steps, whatever T. Time: as BPTT.
     Equals: SLTT at horizon=1, BPTT at horizon >= T.
     """
 
     horizon: int
-    chunk: int | None = None
+    chunk: Chunk = None
 
     def __post_init__(self) -> None:
+        checked_chunk(self.chunk)
         if self.horizon < 1:
             raise ValueError(f"Expected horizon >= 1 steps, got {self.horizon}.")
-        if self.chunk is not None and not 1 <= self.chunk <= self.horizon:
+        if isinstance(self.chunk, int) and not 1 <= self.chunk <= self.horizon:
             raise ValueError(f"Expected 1 <= chunk <= horizon = {self.horizon}, got chunk={self.chunk}.")
 
     @property
@@ -139,22 +144,23 @@ class TruncatedBPTT:
         feed = Feed(xs, target)
         if feed.steps is None:
             raise ValueError("TruncatedBPTT averages over T and needs to know it: pass a tensor or a list of steps.")
-        outputs, total = [], torch.zeros(())
-        with Sweep(model, steps=feed.steps, learns=True) as sweep:
-            done = 0
+        outputs, total = Outputs(feed.steps), torch.zeros(())
+        with Sweep(model, steps=feed.steps, learns=True, packs=True) as sweep:
+            done, size = 0, chunk_size(model, self.chunk, feed, default=self.horizon)
+            assert size is not None
             for window in feed.chunks(self.horizon):
                 steady = feed.is_steady and after_step is None
-                parts = window.split(self.chunk or self.horizon)
+                parts = window.split(size)
                 output = torch.cat([sweep.forward(part, steady=steady) for part in parts])
                 require_gradient(output)
                 part_loss = summed_loss(loss, output, target, done) / feed.steps
                 backward(part_loss)
                 sweep.detach()
                 total = total.to(part_loss) + part_loss.detach()
-                outputs.append(output.detach())
+                outputs.add(output)
                 done += len(window)
                 if after_step is not None:
                     sweep.settle()
                     after_step()
             sweep.settle()
-        return Result(total, torch.cat(outputs))
+        return Result(total, outputs.stacked())

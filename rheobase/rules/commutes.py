@@ -20,6 +20,7 @@ _AFFINE = frozenset(
     zeros_like ones_like full_like new_zeros new_ones new_full new_tensor cumsum tile repeat_interleave
     """.split()  # noqa: SIM905
 )
+_SHAPES = frozenset(["__get__", "size", "dim", "numel", "stride", "__len__"])
 _BILINEAR = frozenset("mul mul_ __mul__ __rmul__ __imul__ matmul __matmul__ __rmatmul__ mm bmm einsum".split())  # noqa: SIM905
 _QUOTIENT = frozenset(["div", "div_", "__truediv__", "__itruediv__", "true_divide"])
 
@@ -48,6 +49,16 @@ class CommutesWithMean(TorchFunctionMode):
         x._rheobase_changes = True  # type: ignore[attr-defined]
         return x
 
+    def hollow(self, x: Tensor, whole: Callable[[], Tensor]) -> Tensor:
+        """x, of which only the graph and the shape count; `whole()` is the same tensor with its value."""
+        x._rheobase_whole = whole  # type: ignore[attr-defined]
+        return x
+
+    def whole(self, x: Tensor) -> Tensor:
+        """x with its value."""
+        make = getattr(x, "_rheobase_whole", None)
+        return x if make is None else make()
+
     @contextmanager
     def trusted(self) -> Iterator[None]:
         before, self.trusts = self.trusts, True
@@ -63,6 +74,9 @@ class CommutesWithMean(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        if not self.trusts and getattr(func, "__name__", "") not in _SHAPES:
+            args = tuple(self._wholes(args))
+            kwargs = {name: next(self._wholes((value,))) for name, value in (kwargs or {}).items()}
         out = func(*args, **(kwargs or {}))
         if self.trusts or not isinstance(out, (Tensor, tuple, list)):
             return out
@@ -73,6 +87,15 @@ class CommutesWithMean(TorchFunctionMode):
             for x in made:
                 self.changing(x)
         return out
+
+    def _wholes(self, values: Iterable[Any]) -> Iterator[Any]:
+        for value in values:
+            if isinstance(value, Tensor):
+                yield self.whole(value)
+            elif type(value) in (tuple, list):
+                yield type(value)(self._wholes(value))
+            else:
+                yield value
 
     @staticmethod
     def _check(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], changing: int) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from rheobase.chunks import Chunk, checked_chunk, chunk_size
 from rheobase.engine import Sweep
 from rheobase.rules.bptt import BPTT
 from rheobase.rules.eligibility import Eligibility, Instantaneous
@@ -24,7 +25,7 @@ from rheobase.rules.rule import (
 from rheobase.rules.schedules import EveryStep, Learns, Schedule
 from rheobase.rules.signals import Backprop, Signal
 from rheobase.rules.trace_pass import TraceTreatment
-from rheobase.sequence import Feed, Target
+from rheobase.sequence import Feed, Outputs, Target
 from rheobase.wiring import Wiring
 
 Scale = Literal["mean", "paper"]
@@ -44,7 +45,8 @@ class Online:
 
     eligibility: the factors pre_j and post_j. signal: where delta comes from. schedule: which steps learn.
     average: what the summed loss is divided by: the number of "learning" steps, of "all" steps, or "nothing".
-    chunk: steps computed together; the gradient is the same, the memory grows with it.
+    chunk: steps computed together; the gradient is the same, the memory grows with it. "auto" or a memory size as in
+        `BPTT`.
 
     Any combination is a rule; `SLTT`, `OTTT` and `STLLR` are the published ones.
 
@@ -55,11 +57,10 @@ class Online:
     signal: Signal = Backprop()
     schedule: Schedule = EveryStep()
     average: Literal["learning", "all", "nothing"] = "learning"
-    chunk: int = 1
+    chunk: Chunk = 1
 
     def __post_init__(self) -> None:
-        if self.chunk < 1:
-            raise ValueError(f"Expected chunk >= 1 step, got {self.chunk}.")
+        checked_chunk(self.chunk)
         if self.average not in ("learning", "all", "nothing"):
             raise ValueError(f'Expected average "learning", "all" or "nothing", got {self.average!r}.')
 
@@ -79,15 +80,16 @@ class Online:
     ) -> Result:
         require_learning(model)
         refuse_sequence_norms(model, self)
-        if after_step is not None and self.chunk > 1:
+        if after_step is not None and self.chunk not in (1, None):
             raise ValueError(
                 f"after_step changes the weights at each learning step, which needs chunk=1, got {self.chunk}."
             )
         feed = Feed(xs, target)
+        size = chunk_size(model, self.chunk, feed) or 1
         learns, count = self.schedule.draw(feed.steps)
         divisor = {"learning": count, "all": feed.steps, "nothing": 1}[self.average]
         if divisor is not None:
-            return self._backward(model, feed, target, learns, 1 / divisor, loss, after_step, backward)
+            return self._backward(model, feed, size, target, learns, 1 / divisor, loss, after_step, backward)
         if after_step is not None:
             raise ValueError(
                 "A sequence of unknown length cannot be averaged before it ends, and after_step wants the gradient "
@@ -101,12 +103,13 @@ class Online:
             return loss(output, goal)
 
         with gradients_scaled(model, lambda: 1 / seen):
-            return self._backward(model, feed, target, learns, 1.0, counted, None, backward)
+            return self._backward(model, feed, size, target, learns, 1.0, counted, None, backward)
 
     def _backward(
         self,
         model: nn.Module,
         feed: Feed,
+        chunk: int,
         target: Target,
         learns: Learns,
         weight: float,
@@ -118,7 +121,7 @@ class Online:
         traces = treatment if isinstance(treatment, TraceTreatment) else None
         path = self.signal.start(target, weight)
         steady = feed.is_steady and after_step is None
-        outputs: list[Tensor] = []
+        outputs = Outputs(feed.steps)
         losses: list[Tensor] = []
         done = learned = 0
         with Sweep(model, steps=feed.steps, treatment=treatment, cut=True, learns=True) as sweep:
@@ -126,7 +129,7 @@ class Online:
             while True:
                 # The first step of a rule with traces runs alone: it shows which neuron each synapse feeds.
                 sweep.wiring = Wiring() if traces and done == 0 else None
-                size = 1 if sweep.wiring else _span(done, self.chunk, feed.steps, learns)
+                size = 1 if sweep.wiring else _span(done, chunk, feed.steps, learns)
                 xs = feed.take(size)
                 if xs is None:
                     break
@@ -145,7 +148,7 @@ class Online:
                     learned += len(xs)
                 if traces:
                     traces.chunk_done()
-                outputs.append(output.detach())
+                outputs.add(output)
                 done += len(xs)
                 if learning and after_step is not None:
                     sweep.settle()
@@ -153,7 +156,7 @@ class Online:
             if traces:
                 traces.settle()
             sweep.settle()
-        return Result(torch.stack(losses).sum() / learned, torch.cat(outputs))
+        return Result(torch.stack(losses).sum() / learned, outputs.stacked())
 
 
 def _span(first: int, size: int, steps: int | None, learns: Learns) -> int:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rheobase.chunks import Chunk
 from rheobase.rules.eligibility import Traces
 from rheobase.rules.online import NamedOnline, Online, Scale, checked_scale
 
@@ -18,7 +19,7 @@ class OTTT(NamedOnline):
         and the biases have a trace. The defaults are the paper's code; True, False, True are the exact forms, for
         which the last hidden layer under a memoryless readout gets BPTT's gradient (reset detached).
     scale: "mean" and "paper" are the same here, as every step learns and both divide by T.
-    chunk: steps computed together, the same gradient.
+    chunk: steps computed together, the same gradient; "auto" or a memory size as in `BPTT`.
 
     A leaky integrator's synapse always has a trace. Updates within the sequence (OTTT-O): `after_step=optimizer.step`.
     Neurons with parameters that learn are refused.
@@ -33,7 +34,7 @@ class OTTT(NamedOnline):
     readout_trace: bool = True
     bias_trace: bool = False
     scale: Scale = "mean"
-    chunk: int = 1
+    chunk: Chunk = 1
 
     def __post_init__(self) -> None:
         checked_scale(self.scale)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rheobase.chunks import Chunk, checked_chunk, chunk_size, few_steps
 from rheobase.engine import Sweep, at_least_float32
-from rheobase.inference import chunk_size
 from rheobase.rules.bptt import BPTT
 from rheobase.rules.online import Scale, checked_scale
 from rheobase.rules.rate_pass import RatePass, SpikePass
 from rheobase.rules.rule import Backward, Loss, Result, require_gradient, require_learning
-from rheobase.sequence import Feed, PerStep, Target
+from rheobase.sequence import Feed, Outputs, PerStep, Target
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class RateBP:
     is handled, with the mean of its Jacobian.
 
     scale: "mean" is the gradient of the loss of the mean output; "paper" divides it by T, as the authors' code.
-    chunk: steps computed together, 1 by default; nets with sequence norms need all of them (None).
+    chunk: steps computed together; None for a few of small models (8 at most, within 1 MiB a layer), and for all where
+        sequence norms need them. "auto" or a memory size as in `BPTT`.
 
     Memory: one step. Time: T forward, one backward.
     Equals: BPTT(objective="mean_output") at T = 1.
@@ -39,12 +40,11 @@ class RateBP:
     """
 
     scale: Scale = "mean"
-    chunk: int | None = None
+    chunk: Chunk = None
 
     def __post_init__(self) -> None:
         checked_scale(self.scale)
-        if self.chunk is not None and self.chunk < 1:
-            raise ValueError(f"Expected chunk >= 1 step, got {self.chunk}.")
+        checked_chunk(self.chunk)
 
     @property
     def exact(self) -> BPTT:
@@ -65,26 +65,26 @@ class RateBP:
             raise ValueError("RateBP learns from the mean output of the sequence: it cannot have PerStep targets.")
         feed = Feed(xs, target)
         spiking = SpikePass()
-        outputs, total_input = [], None
+        outputs, total_input = Outputs(feed.steps), None
         with torch.no_grad(), Sweep(model, steps=feed.steps, treatment=spiking) as sweep:
-            size = chunk_size(model, self.chunk, default=1)
+            size = few_steps(model, feed) if self.chunk is None else chunk_size(model, self.chunk, feed)
             for part in feed.chunks(size):
                 if size is None:
                     sweep.steps = len(part)
-                outputs.append(sweep.forward(part, steady=feed.is_steady))
+                outputs.add(sweep.forward(part, steady=feed.is_steady))
                 if feed.is_steady:
                     mean_input = part[0]
                 else:
                     summed = at_least_float32(part).sum(0)
                     total_input = summed if total_input is None else total_input.add_(summed)
             masks = sweep.masks()
-        spikes = torch.cat(outputs)
+        spikes = outputs.stacked()
         if total_input is not None:
             mean_input = total_input.div_(len(spikes)).to(part.dtype)
-        rates = RatePass(spiking.observed(len(spikes)), changes=not feed.is_steady)
+        rates = RatePass(spiking, len(spikes), changes=not feed.is_steady)
         with Sweep(model, steps=1, treatment=rates, learns=True) as sweep, rates.guard:
             sweep.states.update(masks)
-            (output,) = sweep.forward(rates.guard.marked(mean_input).unsqueeze(0))
+            (output,) = rates.guard.whole(sweep.forward(rates.guard.marked(mean_input).unsqueeze(0)))
             require_gradient(output)
             rates.guard.trusts = True
             total = loss(output, target)

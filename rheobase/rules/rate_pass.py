@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rheobase.engine import STEADY_NORMS, Sweep, Treatment, at_least_float32, uses_batch_statistics
+from rheobase.engine import Sweep, Treatment, at_least_float32
+from rheobase.kernels import Response, kernel_of
 from rheobase.kernels.autograd import Respond
+from rheobase.kernels.norm import in_order, observed
 from rheobase.layers import SEQUENCE_NORMS, Recurrent, TimeSharedDropout
 from rheobase.neurons import Neuron
+from rheobase.norms import STEADY_NORMS, affine, knows, observed_by_batch, statistics, uses_batch_statistics
 from rheobase.rules.commutes import CommutesWithMean
 from rheobase.rules.credit import Call, CreditedSynapse
 from rheobase.rules.max_pool import MeanMaxPool, windows_won
@@ -36,8 +39,20 @@ class Means:
             wide = at_least_float32(value)
             self._sums[place] = wide.clone() if wide is value else wide
 
+    def sum_of(self, place: Place, like: Tensor) -> Tensor:
+        """The sum so far, to be added to in place."""
+        if place not in self._sums:
+            self._sums[place] = torch.zeros_like(like)
+        return self._sums[place]
+
     def set(self, place: Place, value: Tensor) -> None:
-        self._steady[place] = at_least_float32(value)
+        self._steady[place] = value
+
+    def knows(self, place: Place) -> bool:
+        return place in self._steady
+
+    def gathered(self, place: Place, total: Tensor) -> None:
+        self._sums[place] = total
 
     def over(self, steps: int) -> dict[Place, Tensor]:
         return {place: total.div_(steps) for place, total in self._sums.items()} | self._steady
@@ -48,18 +63,34 @@ class SpikePass(Treatment):
 
     def __init__(self) -> None:
         self._means = Means()
+        self._responses: dict[Neuron, Response] = {}
         self._changes: dict[tuple[Neuron, str], Changes] = {}
+        self.shapes: dict[tuple[nn.Module, int], list[int]] = {}  # of what each synapse gives out at one step
 
     def observed(self, steps: int) -> dict[Place, Tensor]:
-        return self._means.over(steps)
+        for neuron, gathered in self._responses.items():
+            self._means.gathered((neuron, 0, "rate"), gathered.rates)
+            self._means.gathered((neuron, 0, "gain"), gathered.gains)
+        means = self._means.over(steps)
+        for module, place, what in [key for key in means if key[2] == "scaled"]:
+            scaled, offset = means.pop((module, place, what)), means.pop((module, place, "offset"))
+            means[module, place, "normalised"] = scaled.sub_(offset.to(scaled))
+            means[module, place, "inverse"] = means[module, place, "inverse"].to(scaled)
+        return means
 
     def synapse(self, sweep: Sweep, synapse: nn.Module, x: Tensor, plain: Callable[..., Tensor]) -> Tensor:
         current = super().synapse(sweep, synapse, x, plain)
-        place = (synapse, sweep.place(synapse), "current")
-        self._observe(sweep, place, current)
+        self.shapes[synapse, sweep.place(synapse)] = [len(current) // sweep.chunk, *current.shape[1:]]
         return current
 
     def neuron(self, sweep: Sweep, neuron: Neuron, currents: Tensor) -> Tensor:
+        kernel = kernel_of(neuron, currents)
+        if kernel is not None:
+            step = sweep.unfolded(currents)[0]
+            if neuron not in self._responses:
+                self._responses[neuron] = Response(kernel, step)
+            output, sweep.states[neuron] = kernel.respond(currents, sweep.state(neuron, step), self._responses[neuron])
+            return output
         spikes = []
         learned = [name for name, p in neuron.named_parameters() if p.requires_grad]
         for current in sweep.unfolded(currents):
@@ -78,24 +109,46 @@ class SpikePass(Treatment):
         return sweep.folded(spikes)
 
     def norm(self, sweep: Sweep, norm: _BatchNorm, x: Tensor, plain: Callable[..., Tensor]) -> Tensor:
-        y = super().norm(sweep, norm, x, plain)
         if not uses_batch_statistics(norm):
-            return y
+            return super().norm(sweep, norm, x, plain)
         if type(norm) not in STEADY_NORMS:
             raise ValueError(
                 f"RateBP knows how to average nn.BatchNorm1d/2d/3d and the sequence norms, not {type(norm).__name__} "
                 f"({sweep.name(norm)!r})."
             )
-        axes = [axis for axis in range(x.dim()) if axis != 1]
-        place = sweep.place(norm)
-        together = isinstance(norm, SEQUENCE_NORMS)
-        for step in [at_least_float32(x)] if together else sweep.unfolded(at_least_float32(x)):
-            variance, mean = torch.var_mean(step, axes, correction=0, keepdim=True)
-            inverse = torch.rsqrt(variance + norm.eps)
-            normalised = (step - mean) * inverse
-            for part in sweep.unfolded(normalised) if together else [normalised]:
-                self._means.add((norm, place, "normalised"), part)
-                self._means.add((norm, place, "inverse"), inverse)
+        if sweep.is_steady(x):
+            step = sweep.unfolded(x)[0]
+            if not self._means.knows((norm, sweep.place(norm), "normalised")):
+                normalised, inverse = _normalised(norm, step)
+                self._means.set((norm, sweep.place(norm), "normalised"), normalised)
+                self._means.set((norm, sweep.place(norm), "inverse"), inverse)
+            return super().norm(sweep, norm, x, plain)
+        if isinstance(norm, SEQUENCE_NORMS):
+            sweep.needs_all_steps(norm)
+            return self._observed_norm(sweep, norm, x)
+        return sweep.folded([self._observed_norm(sweep, norm, step) for step in sweep.unfolded(x)])
+
+    def _observed_norm(self, sweep: Sweep, norm: _BatchNorm, x: Tensor) -> Tensor:
+        """Batch normalisation of one step, or of all at once; the sums of x * inverse, inverse, mean * inverse."""
+        place, shape = sweep.place(norm), [1, -1, *[1] * (x.dim() - 2)]
+        whole = isinstance(norm, SEQUENCE_NORMS)
+        if knows(norm, x):
+            x = in_order(x)
+            mean, inverse = statistics(norm, x)
+            scale, shift = affine(norm, mean, inverse, x.dtype)
+            unit, y = inverse.to(x.dtype), torch.empty_like(x)
+            steps = [(x, y)] if not whole else list(zip(sweep.unfolded(x), sweep.unfolded(y), strict=True))
+            for step, out in steps:
+                total = self._means.sum_of((norm, place, "scaled"), step)
+                observed(step, scale, shift, out, unit, total)
+        else:
+            y, mean, inverse = observed_by_batch(norm, x)
+            for step in sweep.unfolded(x) if whole else [x]:
+                total = self._means.sum_of((norm, place, "scaled"), at_least_float32(step))
+                total.addcmul_(at_least_float32(step), inverse.view(shape))
+        for _ in range(sweep.chunk if whole else 1):
+            self._means.add((norm, place, "inverse"), inverse.view(shape))
+            self._means.add((norm, place, "offset"), (mean * inverse).view(shape))
         return y
 
     def recurrent(self, sweep: Sweep, layer: Recurrent, x: Tensor) -> Tensor:
@@ -119,31 +172,39 @@ class SpikePass(Treatment):
             outputs.append(output)
         return sweep.folded(outputs)
 
-    def _observe(self, sweep: Sweep, place: Place, value: Tensor) -> None:
-        if sweep.is_steady(value):
-            self._means.set(place, sweep.unfolded(value)[0])
-            return
-        for step in sweep.unfolded(value):
-            self._means.add(place, step)
+
+def _normalised(norm: _BatchNorm, x: Tensor) -> tuple[Tensor, Tensor]:
+    """x without its mean, in units of its standard deviation, and the inverse of that; per channel."""
+    x = at_least_float32(x)
+    variance, mean = torch.var_mean(x, [axis for axis in range(x.dim()) if axis != 1], correction=0, keepdim=True)
+    inverse = torch.rsqrt(variance + norm.eps)
+    return (x - mean) * inverse, inverse
 
 
 class RatePass(Treatment):
     """One step on means: values as observed in the spike pass, Jacobians as their means over time."""
 
-    def __init__(self, observed: dict[Place, Tensor], changes: bool) -> None:
-        self._observed = observed
+    def __init__(self, spiking: SpikePass, steps: int, changes: bool) -> None:
+        self._observed, self._shapes = spiking.observed(steps), spiking.shapes
         self.guard = CommutesWithMean(changes)
 
     def synapse(self, sweep: Sweep, synapse: nn.Module, x: Tensor, plain: Callable[..., Tensor]) -> Tensor:
+        """The current hollow: what follows it asks for its Jacobian, hardly ever for its value."""
+        x = self.guard.whole(x)
         with self.guard.trusted():
             op = operation(synapse, sweep.name(synapse))
-            value = self._observed[synapse, sweep.place(synapse), "current"]
             own = sweep.weight(synapse)
-            x_in, weight = op.prepare(x).to(value.dtype), own.to(value.dtype)
-            bias = synapse.bias.to(value.dtype) if isinstance(synapse.bias, Tensor) else None
-            call = Call(op, factors=lambda: (1.0, 0.0), bias_trace=None, skips=lambda: False, value=value)
-            current = CreditedSynapse.apply(x_in, weight, bias, x_in.detach(), False, call).to(own.dtype)
-        return self.guard.marked(current, like=x)
+            x_in, weight = at_least_float32(op.prepare(x)), at_least_float32(own)
+            bias = at_least_float32(synapse.bias) if isinstance(synapse.bias, Tensor) else None
+            shape = self._shapes[synapse, sweep.place(synapse)]
+
+        def current(value: Tensor | None) -> Tensor:
+            with self.guard.trusted(), torch.autocast(x_in.device.type, enabled=False):
+                call = Call(op, factors=lambda: (1.0, 0.0), bias_trace=None, skips=lambda: False, value=value)
+                return CreditedSynapse.apply(x_in, weight, bias, x_in.detach(), False, call).to(own.dtype)
+
+        hollow = self.guard.marked(current(x_in.new_zeros(()).expand(shape)), like=x)
+        return self.guard.hollow(hollow, lambda: self.guard.marked(current(None), like=x))
 
     def neuron(self, sweep: Sweep, neuron: Neuron, currents: Tensor) -> Tensor:
         with self.guard.trusted():
@@ -157,7 +218,7 @@ class RatePass(Treatment):
     def norm(self, sweep: Sweep, norm: _BatchNorm, x: Tensor, plain: Callable[..., Tensor]) -> Tensor:
         with self.guard.trusted():
             if not uses_batch_statistics(norm):
-                y = plain(x)
+                y = plain(self.guard.whole(x))
             else:
                 place = sweep.place(norm)
                 normalised, inverse = (self._observed[norm, place, what] for what in ("normalised", "inverse"))
@@ -169,7 +230,7 @@ class RatePass(Treatment):
 
     def dropout(self, sweep: Sweep, dropout: TimeSharedDropout, x: Tensor) -> Tensor:
         with self.guard.trusted():
-            y = super().dropout(sweep, dropout, x)
+            y = super().dropout(sweep, dropout, self.guard.whole(x))
         return self.guard.marked(y, like=x)
 
     def other(self, sweep: Sweep, module: nn.Module, plain: Callable[..., Any], *inputs: Any, **options: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from rheobase.inference import require_neurons, sequence_norms
+from rheobase.chunks import sequence_norms
+from rheobase.inference import require_neurons
 from rheobase.sequence import Target, target_at
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rheobase.chunks import Chunk
 from rheobase.rules.eligibility import Instantaneous
 from rheobase.rules.online import NamedOnline, Online, Scale, checked_scale
 from rheobase.rules.schedules import EveryStep, GivenSteps, RandomSteps, Schedule
@@ -17,7 +18,7 @@ class SLTT(NamedOnline):
     at: learn at these steps, counted from 0, instead.
     scale: "mean" is the gradient of the mean loss over the learning steps; "paper" divides by T also when K steps
         learn, so that the gradient shrinks with K / T, as in the authors' code.
-    chunk: steps computed together, the same gradient.
+    chunk: steps computed together, the same gradient; "auto" or a memory size as in `BPTT`.
 
     Memory: one step. Time: T forward, one backward per learning step.
     Equals: TruncatedBPTT(1), OTTT(trace_decay=0), BPTT at T = 1.
@@ -27,7 +28,7 @@ class SLTT(NamedOnline):
     steps: int | None = None
     at: tuple[int, ...] | None = None
     scale: Scale = "mean"
-    chunk: int = 1
+    chunk: Chunk = 1
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.at is not None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rheobase.chunks import Chunk
 from rheobase.rules.eligibility import Traces
 from rheobase.rules.online import NamedOnline, Online, Scale, checked_scale
 from rheobase.rules.schedules import EveryStep, LastSteps
@@ -23,7 +24,7 @@ class STLLR(NamedOnline):
     decay_readout: trace decay in front of a leaky integrator readout, None for its own; a readout without membrane
         has no trace.
     scale: "mean" is the gradient of the mean loss over the learning steps; "paper" sums their losses.
-    chunk: steps computed together, the same gradient.
+    chunk: steps computed together, the same gradient; "auto" or a memory size as in `BPTT`.
 
     Biases, norms and a readout get the gradient of the step alone. Standardised weights stand in for W. A hidden
     synapse without a neuron after it is refused, and so are neurons with parameters that learn.
@@ -41,7 +42,7 @@ class STLLR(NamedOnline):
     signal: Signal | str = "backprop"
     decay_readout: float | None = None
     scale: Scale = "mean"
-    chunk: int = 1
+    chunk: Chunk = 1
 
     def __post_init__(self) -> None:
         checked_scale(self.scale)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.engine import Sweep, Treatment, at_least_float32
-from rheobase.neurons import Neuron
+from rheobase.kernels import kernel_of
+from rheobase.neurons import Neuron, State
 from rheobase.rules.credit import Call, CreditedSynapse, SteadySynapse, SteadyWeight
 from rheobase.rules.roles import Role, role
 from rheobase.rules.tangent import response
@@ -31,10 +32,10 @@ class Trace:
             return xs
         traces = []
         for x in xs:
-            if self.last is None:  # a copy, as the model may go on to change x in place
-                self.last = x.clone() if isinstance(x, Tensor) else x
+            if isinstance(x, Tensor):  # a copy at first, as the model may go on to change x in place
+                self.last = torch.add(x, self.last, alpha=decay) if isinstance(self.last, Tensor) else x.clone()
             else:
-                self.last = decay * self.last + x
+                self.last = x if self.last is None else decay * self.last + x
             traces.append(self.last)
         return traces
 
@@ -94,9 +95,11 @@ class TraceTreatment(Treatment):
         with torch.no_grad():
             for current in sweep.unfolded(currents):
                 state = sweep.state(neuron, current)
-                spike, slope, sweep.states[neuron], _ = response(neuron, current, state, None)
+                spike, slope, sweep.states[neuron] = self._fired(sweep, neuron, current, state)
                 before = self._post.get(neuron)
-                self._post[neuron] = slope if before is None else self.settings.decay_post * before + slope
+                self._post[neuron] = (
+                    slope if before is None else torch.add(slope, before, alpha=self.settings.decay_post)
+                )
                 spikes.append(spike)
                 slopes.append(slope)
                 traces.append(before)
@@ -106,6 +109,21 @@ class TraceTreatment(Treatment):
             earlier = sweep.folded([trace for trace in traces if trace is not None])
         fired: Tensor = Fire.apply(currents, [sweep.folded(spikes)], sweep.folded(slopes), earlier, calls, self)
         return fired
+
+    def joined(self, current: Tensor, recurrent: Tensor) -> Tensor:
+        """Remembers what it adds: an error at the sum is the error at both."""
+        total = super().joined(current, recurrent)
+        total._rheobase_summands = current, recurrent  # type: ignore[attr-defined]
+        return total
+
+    @staticmethod
+    def _fired(sweep: Sweep, neuron: Neuron, current: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """One step: spikes, their slope, the state after it."""
+        kernel = kernel_of(neuron, current)
+        if kernel is not None:
+            return kernel.slope(current, state, in_place=sweep.reuses_state)
+        spikes, slope, after, _ = response(neuron, current, state, None)
+        return spikes, slope, after
 
     def wired(self, sweep: Sweep, wiring: Wiring) -> None:
         """Gives each synapse its role, once the first step has shown the wiring."""
@@ -126,11 +144,14 @@ class TraceTreatment(Treatment):
 
     def give_error(self, calls: list[Call], currents: Tensor, error: Tensor) -> None:
         """Brings the non-causal error at a neuron's input back to the synapses that feed it."""
+        found = []
         for call in calls:
-            if call.output is currents:
+            if call.output is None or not call.output.requires_grad:
+                continue
+            if any(call.output is part for part in getattr(currents, "_rheobase_summands", (currents,))):
                 call.add_error(error)
-                return
-        found = [(call, call.output) for call in calls if call.output is not None and call.output.requires_grad]
+            else:
+                found.append((call, call.output))
         if not found:
             return
         self.skips = True

@@ -1,0 +1,1 @@
+"""Rheobase, SpikingJelly and a plain PyTorch loop side by side: time and memory of one training step."""

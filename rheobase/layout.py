@@ -1,0 +1,40 @@
+"""Channels last: the memory order in which convolutions on CPUs are fastest."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+_VIEWS = frozenset([Tensor.view, Tensor.view_as])
+
+
+def prefers_channels_last(model: nn.Module) -> bool:
+    """Whether the model has a 2-d convolution, on a CPU, that is more than a product per pixel."""
+    return any(
+        isinstance(m, nn.Conv2d) and m.weight.device.type == "cpu" and max(m.kernel_size) > 1 for m in model.modules()
+    )
+
+
+def channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+
+def viewing_any_layout(active: bool) -> AbstractContextManager[Any]:
+    """Inside, `x.view(...)` works on channels-last tensors as on others: a model need not know of the layout."""
+    return _Viewing() if active else nullcontext()
+
+
+class _Viewing(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in _VIEWS and not args[0].is_contiguous() and not isinstance(args[-1], torch.dtype):
+            args = (args[0].contiguous(), *args[1:])
+        return func(*args, **(kwargs or {}))
