@@ -65,7 +65,7 @@ def chunk_size(model: nn.Module, chunk: Chunk, feed: Feed, *, default: int = 1) 
 
 
 def few_steps(model: nn.Module, feed: Feed) -> int | None:
-    """As many small steps as bring most of the gain at hardly any memory: 8 at most, with 1 MiB a layer; None for all."""
+    """As many small steps as bring most of the gain for little memory: 8 at most, with 1 MiB a layer; None for all."""
     size = chunk_size(model, "1MiB", feed)
     return None if size is None else min(size, 8)
 

@@ -13,25 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rheobase.kernels import Kernel, kernel_of
-from rheobase.kernels.autograd import Fired, Respond
 from rheobase.kernels.bits import PackedSpikes
-from rheobase.layers import SEQUENCE_NORMS, Recurrent, Scale, TimeSharedDropout, WSConv2d, WSLinear
+from rheobase.layers import SEQUENCE_NORMS, Recurrent, Scale, TimeSharedDropout
 from rheobase.layout import channels_last, prefers_channels_last, viewing_any_layout
 from rheobase.neurons import Neuron, State
 from rheobase.norms import (
-    STEADY_NORMS,
-    NormedRespond,
     knows,
     normalised,
-    normalised_steady,
-    normed_of,
     uses_batch_statistics,
-    without_graph,
 )
 from rheobase.once import OnceStore
-from rheobase.pools import pooled
-from rheobase.synapses import SYNAPSES, effective_weight, standardised_current
+from rheobase.synapses import SYNAPSES, effective_weight
+from rheobase.treatment import Forward, Treatment, detached
 from rheobase.wiring import OUTPUT, Wiring
 
 # Layers that give the same output at every step when they get the same input; dropout is not among them.
@@ -40,7 +33,6 @@ _STEADY = (
     nn.LayerNorm, nn.GroupNorm, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Upsample, Scale,
 )  # fmt: skip
-Forward = Callable[..., Tensor]
 
 
 @contextmanager
@@ -63,95 +55,6 @@ def override(model: nn.Module, forward_of: Callable[[nn.Module], Forward | None]
                 vars(module).pop("forward", None)
             else:
                 module.forward = before
-
-
-class Treatment:
-    """What a rule does at neurons, synapses and norms. This one does what autograd would; rules override methods."""
-
-    def neuron(self, sweep: "Sweep", neuron: Neuron, currents: Tensor) -> Tensor:
-        """All steps of the chunk, `[c * N, ...]`, through the neuron's dynamics."""
-        kernel = kernel_of(neuron, currents)
-        if kernel is not None:
-            return fired(sweep, neuron, kernel, currents)
-        spikes = []
-        for current in sweep.unfolded(currents):
-            spike, state = neuron.dynamics(current, sweep.state(neuron, current))
-            sweep.states[neuron] = detached(state) if sweep.cut else state
-            spikes.append(spike)
-        return sweep.folded(spikes)
-
-    def synapse(self, sweep: "Sweep", synapse: nn.Module, x: Tensor, plain: Forward) -> Tensor:
-        """The synapse's current; `plain(x)` is what the module computes."""
-        if isinstance(synapse, (WSConv2d, WSLinear)) and type(synapse) in (WSConv2d, WSLinear):
-            plain = partial(standardised_current, synapse, sweep.weight(synapse))
-        once = sweep.once(synapse, x, plain)
-        return plain(x) if once is None else once
-
-    def norm(self, sweep: "Sweep", norm: _BatchNorm, x: Tensor, plain: Forward) -> Tensor:
-        once = None
-        if type(norm) in STEADY_NORMS and sweep.steps is not None:
-            once = sweep.once(norm, x, partial(normalised_steady, norm, sweep.steps))
-        return sweep.normalised(norm, plain, x) if once is None else once
-
-    def recurrent(self, sweep: "Sweep", layer: Recurrent, x: Tensor) -> Tensor:
-        """The layer step by step; its recurrent input is its own output of the step before."""
-        spikes = []
-        for current in sweep.each_step(layer.synapse(x)):
-            before = sweep.states.get(layer) or (torch.zeros_like(current, requires_grad=False),)
-            if sweep.wiring:
-                sweep.wiring.leave(layer.neuron, before[0])
-            spike = layer.neuron(self.joined(current, layer.recurrent(before[0])))
-            sweep.states[layer] = (spike.detach() if sweep.cut else spike,)
-            spikes.append(spike)
-        return sweep.folded(spikes)
-
-    def joined(self, current: Tensor, recurrent: Tensor) -> Tensor:
-        """The current of a recurrent layer's neurons."""
-        return current + recurrent
-
-    def dropout(self, sweep: "Sweep", dropout: TimeSharedDropout, x: Tensor) -> Tensor:
-        if not dropout.training or dropout.p == 0:
-            return x
-        if dropout not in sweep.states:
-            sweep.states[dropout] = (dropout.mask(sweep.unfolded(x)[0]),)
-        (mask,) = sweep.states[dropout]
-        return (x.unflatten(0, (sweep.chunk, -1)) * mask).flatten(0, 1)
-
-    def other(self, sweep: "Sweep", module: nn.Module, plain: Forward, *inputs: Any, **options: Any) -> Any:
-        """A layer without parameters of its own kind that stays the same when its input does."""
-        once = sweep.once(module, inputs[0], plain) if len(inputs) == 1 and not options else None
-        if once is not None:
-            return once
-        if type(module) is nn.AvgPool2d:
-            y = pooled(module, *inputs, **options)
-            if sweep.wiring:
-                sweep.wiring.carry(inputs[0], y)
-            return y
-        return plain(*inputs, **options)
-
-
-def fired(sweep: "Sweep", neuron: Neuron, kernel: Kernel, currents: Tensor) -> Tensor:
-    """All steps of the chunk through the neuron's kernel."""
-    state = sweep.state(neuron, sweep.unfolded(currents)[0])
-    learns = torch.is_grad_enabled() and (currents.requires_grad or any(part.requires_grad for part in state))
-    if not learns:
-        spikes, sweep.states[neuron] = kernel.run(currents, state, in_place=sweep.reuses_state)
-        return spikes
-    if sweep.cut:
-        with torch.no_grad():
-            spikes, slopes, sweep.states[neuron] = kernel.slope(currents, state, in_place=sweep.reuses_state)
-        normed = normed_of(currents)
-        if normed:
-            return NormedRespond.apply(normed.x, normed.weight, normed.bias, [spikes], slopes, normed)
-        return Respond.apply(currents, [spikes], slopes)
-    initial = None if neuron in sweep.states else neuron.initial_state
-    normed = normed_of(currents)
-    source, make = (normed.x.detach(), without_graph(normed).again) if normed else (currents, None)
-    spikes, *after = Fired.apply(currents, kernel, source, make, initial, *state)
-    sweep.states[neuron] = tuple(after)
-    if sweep.packed and kernel.binary:
-        sweep.packed.add(spikes)
-    return spikes
 
 
 class Sweep:
@@ -184,8 +87,8 @@ class Sweep:
         self.wiring: Wiring | None = None
         self.tap: Callable[[Sweep, Neuron, Tensor], Tensor] | None = None  # sees what each neuron gives out
         self._once = OnceStore(learns)
-        self._channels_last = prefers_channels_last(model)
-        self._layout = channels_last if self._channels_last else lambda x: x
+        self.channels_last = prefers_channels_last(model)
+        self._layout = channels_last if self.channels_last else lambda x: x
         self._folded = 1  # steps in the whole chunk
         self._done: dict[nn.Module, int] = {}  # steps of the chunk that each module has computed
         self._names = {module: name for name, module in model.named_modules()}
@@ -208,7 +111,7 @@ class Sweep:
         self._done.clear()
         x = self._once.input(xs, self._layout) if steady else self._layout(xs.flatten(0, 1))
         saving = self.packed.saving() if self.packed and torch.is_grad_enabled() else nullcontext()
-        with saving, viewing_any_layout(self._channels_last), self.wiring or nullcontext():
+        with saving, viewing_any_layout(self.channels_last), self.wiring or nullcontext():
             output = self.model(x)
             if self.wiring and isinstance(output, Tensor):
                 self.wiring.arrive(OUTPUT, output)
@@ -236,7 +139,7 @@ class Sweep:
 
     def weight(self, synapse: nn.Module) -> Tensor:
         """The synapse's effective weight, computed once per sequence."""
-        return self._once.weight(synapse, partial(effective_weight, synapse))
+        return self._once.weight(synapse, lambda: self._layout(effective_weight(synapse)))
 
     def detach(self) -> None:
         """Cuts the graph between the steps so far and those to come."""
@@ -372,7 +275,3 @@ class Sweep:
 def at_least_float32(x: Tensor) -> Tensor:
     """x, in float32 if it has half precision: what is carried or summed over time must not be rounded at each step."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def detached(state: State) -> State:
-    return tuple(part.detach() for part in state)

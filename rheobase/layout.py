@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+_PIXELS = 1024
 _VIEWS = frozenset([Tensor.view, Tensor.view_as])
 
 
@@ -20,6 +21,16 @@ def prefers_channels_last(model: nn.Module) -> bool:
 
 def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+
+def pays(x: Tensor) -> bool:
+    """Whether a convolution of x `[N, C, H, W]` has pixels enough to make up for bringing its weights in order."""
+    return x.numel() // x.shape[1] >= _PIXELS
+
+
+def convolved(synapse: nn.Conv2d, weight: Tensor, x: Tensor) -> Tensor:
+    """The convolution of x, given the synapse's weight in the order that suits."""
+    return synapse._conv_forward(x, weight, synapse.bias)
 
 
 def viewing_any_layout(active: bool) -> AbstractContextManager[Any]:

@@ -13,19 +13,8 @@ PACKAGE = Path(rb.__file__).parent
 # Who may import whom: a folder or file to what it may import, besides itself.
 BASE = {"names", "dual", "version"}
 MODEL = BASE | {"surrogates", "neurons", "layers", "synapses"}
-ENGINE = MODEL | {
-    "kernels",
-    "aside",
-    "once",
-    "wiring",
-    "layout",
-    "norms",
-    "pools",
-    "engine",
-    "sequence",
-    "chunks",
-    "inference",
-}
+INSIDE = {"kernels", "aside", "once", "wiring", "layout", "norms", "pools", "treatment"}
+ENGINE = MODEL | INSIDE | {"engine", "sequence", "chunks", "inference"}
 ARROWS = {
     "names": set(),
     "dual": set(),
@@ -43,6 +32,7 @@ ARROWS = {
     "norms": BASE | {"layers", "kernels"},
     "wiring": BASE | {"neurons"},
     "sequence": BASE,
+    "treatment": ENGINE,
     "engine": ENGINE,
     "chunks": ENGINE,
     "inference": ENGINE,

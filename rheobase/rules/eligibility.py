@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from rheobase.engine import Treatment
 from rheobase.neurons import Neuron
 from rheobase.rules.trace_pass import TraceTreatment
+from rheobase.treatment import Treatment
 
 
 class Eligibility(ABC):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rheobase.engine import Sweep, Treatment, at_least_float32
+from rheobase.engine import Sweep, at_least_float32
 from rheobase.kernels import Response, kernel_of
 from rheobase.kernels.autograd import Respond
 from rheobase.kernels.norm import in_order, observed
@@ -21,6 +21,7 @@ from rheobase.rules.max_pool import MeanMaxPool, windows_won
 from rheobase.rules.rate_norm import RateNorm
 from rheobase.rules.tangent import Changes, parameter_response, response
 from rheobase.synapses import operation
+from rheobase.treatment import Treatment
 
 Place = tuple[nn.Module, int, str]  # module, its how manieth use within the step, what is observed there
 

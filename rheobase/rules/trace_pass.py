@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from rheobase.engine import Sweep, Treatment, at_least_float32
+from rheobase.engine import Sweep, at_least_float32
 from rheobase.kernels import kernel_of
 from rheobase.neurons import Neuron, State
 from rheobase.rules.credit import Call, CreditedSynapse, SteadySynapse, SteadyWeight
 from rheobase.rules.roles import Role, role
 from rheobase.rules.tangent import response
 from rheobase.synapses import Operation, operation
+from rheobase.treatment import Treatment
 from rheobase.wiring import Wiring
 
 if TYPE_CHECKING:

@@ -1,0 +1,121 @@
+"""What a rule does at the modules of a model."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from rheobase.kernels import Kernel, kernel_of
+from rheobase.kernels.autograd import Fired, Respond
+from rheobase.layers import Recurrent, TimeSharedDropout, WSConv2d, WSLinear
+from rheobase.layout import channels_last, convolved, pays
+from rheobase.neurons import Neuron, State
+from rheobase.norms import STEADY_NORMS, NormedRespond, normalised_steady, normed_of, without_graph
+from rheobase.pools import pooled
+from rheobase.synapses import standardised_current
+
+if TYPE_CHECKING:
+    from rheobase.engine import Sweep
+
+Forward = Callable[..., Tensor]
+
+
+class Treatment:
+    """What a rule does at neurons, synapses and norms. This one does what autograd would; rules override methods."""
+
+    def neuron(self, sweep: "Sweep", neuron: Neuron, currents: Tensor) -> Tensor:
+        """All steps of the chunk, `[c * N, ...]`, through the neuron's dynamics."""
+        kernel = kernel_of(neuron, currents)
+        if kernel is not None:
+            return fired(sweep, neuron, kernel, currents)
+        spikes = []
+        for current in sweep.unfolded(currents):
+            spike, state = neuron.dynamics(current, sweep.state(neuron, current))
+            sweep.states[neuron] = detached(state) if sweep.cut else state
+            spikes.append(spike)
+        return sweep.folded(spikes)
+
+    def synapse(self, sweep: "Sweep", synapse: nn.Module, x: Tensor, plain: Forward) -> Tensor:
+        """The synapse's current; `plain(x)` is what the module computes."""
+        if isinstance(synapse, (WSConv2d, WSLinear)) and type(synapse) in (WSConv2d, WSLinear):
+            plain = partial(standardised_current, synapse, sweep.weight(synapse))
+        elif type(synapse) is nn.Conv2d and sweep.channels_last:
+            if pays(x):
+                x, plain = channels_last(x), partial(convolved, synapse, sweep.weight(synapse))
+            else:
+                x = x.contiguous()
+        once = sweep.once(synapse, x, plain)
+        return plain(x) if once is None else once
+
+    def norm(self, sweep: "Sweep", norm: _BatchNorm, x: Tensor, plain: Forward) -> Tensor:
+        once = None
+        if type(norm) in STEADY_NORMS and sweep.steps is not None:
+            once = sweep.once(norm, x, partial(normalised_steady, norm, sweep.steps))
+        return sweep.normalised(norm, plain, x) if once is None else once
+
+    def recurrent(self, sweep: "Sweep", layer: Recurrent, x: Tensor) -> Tensor:
+        """The layer step by step; its recurrent input is its own output of the step before."""
+        spikes = []
+        for current in sweep.each_step(layer.synapse(x)):
+            before = sweep.states.get(layer) or (torch.zeros_like(current, requires_grad=False),)
+            if sweep.wiring:
+                sweep.wiring.leave(layer.neuron, before[0])
+            spike = layer.neuron(self.joined(current, layer.recurrent(before[0])))
+            sweep.states[layer] = (spike.detach() if sweep.cut else spike,)
+            spikes.append(spike)
+        return sweep.folded(spikes)
+
+    def joined(self, current: Tensor, recurrent: Tensor) -> Tensor:
+        """The current of a recurrent layer's neurons."""
+        return current + recurrent
+
+    def dropout(self, sweep: "Sweep", dropout: TimeSharedDropout, x: Tensor) -> Tensor:
+        if not dropout.training or dropout.p == 0:
+            return x
+        if dropout not in sweep.states:
+            sweep.states[dropout] = (dropout.mask(sweep.unfolded(x)[0]),)
+        (mask,) = sweep.states[dropout]
+        return (x.unflatten(0, (sweep.chunk, -1)) * mask).flatten(0, 1)
+
+    def other(self, sweep: "Sweep", module: nn.Module, plain: Forward, *inputs: Any, **options: Any) -> Any:
+        """A layer without parameters of its own kind that stays the same when its input does."""
+        once = sweep.once(module, inputs[0], plain) if len(inputs) == 1 and not options else None
+        if once is not None:
+            return once
+        if type(module) is nn.AvgPool2d:
+            y = pooled(module, *inputs, **options)
+            if sweep.wiring:
+                sweep.wiring.carry(inputs[0], y)
+            return y
+        return plain(*inputs, **options)
+
+
+def fired(sweep: "Sweep", neuron: Neuron, kernel: Kernel, currents: Tensor) -> Tensor:
+    """All steps of the chunk through the neuron's kernel."""
+    state = sweep.state(neuron, sweep.unfolded(currents)[0])
+    learns = torch.is_grad_enabled() and (currents.requires_grad or any(part.requires_grad for part in state))
+    if not learns:
+        spikes, sweep.states[neuron] = kernel.run(currents, state, in_place=sweep.reuses_state)
+        return spikes
+    if sweep.cut:
+        with torch.no_grad():
+            spikes, slopes, sweep.states[neuron] = kernel.slope(currents, state, in_place=sweep.reuses_state)
+        normed = normed_of(currents)
+        if normed:
+            return NormedRespond.apply(normed.x, normed.weight, normed.bias, [spikes], slopes, normed)
+        return Respond.apply(currents, [spikes], slopes)
+    initial = None if neuron in sweep.states else neuron.initial_state
+    normed = normed_of(currents)
+    source, make = (normed.x.detach(), without_graph(normed).again) if normed else (currents, None)
+    spikes, *after = Fired.apply(currents, kernel, source, make, initial, *state)
+    sweep.states[neuron] = tuple(after)
+    if sweep.packed and kernel.binary:
+        sweep.packed.add(spikes)
+    return spikes
+
+
+def detached(state: State) -> State:
+    return tuple(part.detach() for part in state)
