@@ -1,26 +1,20 @@
 """How many steps are computed together."""
 
 import re
-from weakref import WeakKeyDictionary
+from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
-from rheobase.aside import RandomStates, buffers_kept
 from rheobase.engine import Sweep
 from rheobase.layers import SEQUENCE_NORMS
-from rheobase.neurons import Neuron
 from rheobase.norms import uses_batch_statistics
 from rheobase.sequence import Feed
 
 Chunk = int | str | None
 
-# For "auto", in bytes. Blocks of 32 MiB and more are fetched from the system anew each time, which costs more than
-# to fill them; on most networks larger chunks bring nothing more.
-_BUDGET = 32 * 2**20 - 2**14
+# For "auto", in bytes. Larger blocks are fetched from the system anew each time, which costs more than to fill them.
+_BUDGET = 32 * 2**20
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-
-_widest: WeakKeyDictionary[nn.Module, dict[object, int]] = WeakKeyDictionary()
 
 
 def checked_chunk(chunk: Chunk) -> Chunk:
@@ -52,37 +46,41 @@ def sequence_norms(model: nn.Module) -> list[str]:
     return [name for name, m in model.named_modules() if isinstance(m, SEQUENCE_NORMS) and uses_batch_statistics(m)]
 
 
-def chunk_size(model: nn.Module, chunk: Chunk, feed: Feed, *, default: int = 1) -> int | None:
-    """Steps per chunk, None for all: what was asked for; without it all for sequence norms, else the default."""
-    checked_chunk(chunk)
-    if isinstance(chunk, int):
-        return chunk
-    if sequence_norms(model):
-        return None
-    if chunk is None:
-        return default
-    return max(1, budget(chunk) // _widest_step(model, feed.first()))
+class Pace:
+    """How many steps come next.
+
+    chunk: a number of steps; "auto" or a size: the first step alone, then as many as keep each layer within it; None:
+        all for sequence norms, else `default` (a number or a size as well). most: steps at most, for sizes.
+    """
+
+    def __init__(self, model: nn.Module, chunk: Chunk, *, default: int | str = 1, most: int | None = None) -> None:
+        checked_chunk(chunk)
+        whole = not isinstance(chunk, int) and bool(sequence_norms(model))
+        chosen = None if whole else default if chunk is None else chunk
+        self._bytes = budget(chosen) if isinstance(chosen, str) else None
+        self._steps = chosen if isinstance(chosen, int) else None
+        self._most = most
+
+    def steps(self, sweep: Sweep) -> int | None:
+        """Steps of the next chunk; None for all that are left."""
+        if self._bytes is None:
+            return self._steps
+        fit = max(1, self._bytes // sweep.widest) if sweep.widest else 1
+        return fit if self._most is None else min(fit, self._most)
+
+    def chunks(self, feed: Feed, sweep: Sweep) -> Iterator[Tensor]:
+        """The rest of the feed `[c, N, ...]`, chunk by chunk."""
+        while (xs := feed.take(self.steps(sweep))) is not None:
+            yield xs
+
+    def parts(self, xs: Tensor, sweep: Sweep) -> Iterator[Tensor]:
+        """`xs` `[T, N, ...]`, chunk by chunk."""
+        while len(xs):
+            count = self.steps(sweep) or len(xs)
+            yield xs[:count]
+            xs = xs[count:]
 
 
-def few_steps(model: nn.Module, feed: Feed) -> int | None:
-    """As many small steps as bring most of the gain for little memory: 8 at most, with 1 MiB a layer; None for all."""
-    size = chunk_size(model, "1MiB", feed)
-    return None if size is None else min(size, 8)
-
-
-def _widest_step(model: nn.Module, x: Tensor) -> int:
-    """The most bytes that a layer of neurons gives out at one step, whose input is `x` `[N, ...]`: tried once."""
-    known = _widest.setdefault(model, {})
-    key = (x.shape, x.dtype, tuple(map(id, model.modules())))
-    if key not in known:
-        sizes = [1]
-
-        def note(sweep: Sweep, neuron: Neuron, spikes: Tensor) -> Tensor:
-            sizes.append(spikes.numel() * spikes.element_size())
-            return spikes
-
-        with torch.no_grad(), buffers_kept(model), RandomStates(x.device).again(), Sweep(model, steps=1) as sweep:
-            sweep.tap = note
-            sweep.forward(x.unsqueeze(0))
-        known[key] = max(sizes)
-    return known[key]
+def few_steps(model: nn.Module, chunk: Chunk) -> Pace:
+    """Without a chunk given, as many small steps as bring most of the gain for little memory: 8, 1 MiB a layer."""
+    return Pace(model, chunk, default="1MiB", most=8 if chunk is None else None)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from rheobase.kernels import Kernel, kernel_of
 from rheobase.kernels.bits import PackedSpikes
 from rheobase.layers import SEQUENCE_NORMS, Recurrent, Scale, TimeSharedDropout
 from rheobase.layout import channels_last, prefers_channels_last, viewing_any_layout
@@ -81,6 +82,7 @@ class Sweep:
         self.treatment = treatment or Treatment()
         self.states: dict[nn.Module, State] = {}
         self.chunk = 1  # steps in the tensors that pass through the model now
+        self.widest = 0  # bytes of the largest layer of neurons at one step, once a step was computed
         self.offset = 0  # the first of them within the chunk
         self.packed = PackedSpikes() if packs else None
         self.reuses_state = True  # a step without gradient may overwrite the state before it
@@ -89,6 +91,7 @@ class Sweep:
         self._once = OnceStore(learns)
         self.channels_last = prefers_channels_last(model)
         self._layout = channels_last if self.channels_last else lambda x: x
+        self._kernels: dict[tuple[Neuron, torch.dtype], Kernel | None] = {}
         self._folded = 1  # steps in the whole chunk
         self._done: dict[nn.Module, int] = {}  # steps of the chunk that each module has computed
         self._names = {module: name for name, module in model.named_modules()}
@@ -140,6 +143,13 @@ class Sweep:
     def weight(self, synapse: nn.Module) -> Tensor:
         """The synapse's effective weight, computed once per sequence."""
         return self._once.weight(synapse, lambda: self._layout(effective_weight(synapse)))
+
+    def kernel(self, neuron: Neuron, currents: Tensor) -> Kernel | None:
+        """The neuron's kernel for such currents; None if it has to run as plain PyTorch."""
+        key = neuron, currents.dtype
+        if key not in self._kernels:
+            self._kernels[key] = kernel_of(neuron, currents)
+        return self._kernels[key]
 
     def detach(self) -> None:
         """Cuts the graph between the steps so far and those to come."""
@@ -235,6 +245,7 @@ class Sweep:
         if self.wiring:
             self.wiring.arrive(neuron, current)
         dtype = current.dtype
+        self.widest = max(self.widest, current.numel() * current.element_size() // self.chunk)
         spikes = self.treatment.neuron(self, neuron, at_least_float32(current)).to(dtype)
         if self.tap:
             spikes = self.tap(self, neuron, spikes)

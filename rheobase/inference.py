@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from rheobase.chunks import Chunk, chunk_size, few_steps
+from rheobase.chunks import Chunk, few_steps
 from rheobase.engine import Sweep
 from rheobase.neurons import Neuron, State
 from rheobase.sequence import Feed, Outputs
@@ -31,7 +31,7 @@ def run(model: nn.Module, xs: Tensor | Iterable[Tensor], *, chunk: Chunk = None)
     feed = Feed(xs)
     with Sweep(model, steps=feed.steps) as sweep:
         outputs = Outputs(feed.steps)
-        for part in feed.chunks(few_steps(model, feed) if chunk is None else chunk_size(model, chunk, feed)):
+        for part in few_steps(model, chunk).chunks(feed, sweep):
             outputs.add(sweep.forward(part, steady=feed.is_steady))
         return outputs.stacked()
 
@@ -45,7 +45,8 @@ def step(model: nn.Module, x: Tensor, state: dict[str, State] | None = None) -> 
     Raises ValueError for a state of another model or another batch size.
     """
     require_neurons(model)
-    (xs,) = Feed([x]).chunks(1)
+    xs = Feed([x]).take(1)
+    assert xs is not None
     modules = dict(model.named_modules())
     with Sweep(model, steps=None) as sweep:
         sweep.reuses_state = False

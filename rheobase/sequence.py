@@ -94,17 +94,6 @@ class Feed:
                 f"{list(target.targets.shape)}."
             )
 
-    def first(self) -> Tensor:
-        """The first step `[N, ...]`, which stays to be taken."""
-        if self._tensor is not None:
-            return self._tensor[0]
-        for step in self._iterator:
-            self._iterator = itertools.chain([step], self._iterator)
-            if not isinstance(step, Tensor) or step.dim() < 1:
-                raise TypeError(f"Expected each step to be a tensor [N, ...], got {type(step).__name__}.")
-            return step
-        raise ValueError("Expected at least one step, got an empty sequence (T = 0).")
-
     def take(self, count: int | None) -> Tensor | None:
         """The next `count` steps `[c, N, ...]`, fewer at the end, None after it. count None: all that are left."""
         if self._tensor is not None:
@@ -121,10 +110,6 @@ class Feed:
         if self._done == 0:
             raise ValueError("Expected at least one step, got an empty sequence (T = 0).")
         return taken if len(taken) else None
-
-    def chunks(self, size: int | None) -> Iterator[Tensor]:
-        while (xs := self.take(size)) is not None:
-            yield xs
 
     def _check(self, xs: Tensor) -> None:
         if not xs.is_floating_point():

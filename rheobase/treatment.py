@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rheobase.kernels import Kernel, kernel_of
+from rheobase.kernels import Kernel
 from rheobase.kernels.autograd import Fired, Respond
 from rheobase.layers import Recurrent, TimeSharedDropout, WSConv2d, WSLinear
 from rheobase.layout import channels_last, convolved, pays
@@ -28,7 +28,7 @@ class Treatment:
 
     def neuron(self, sweep: "Sweep", neuron: Neuron, currents: Tensor) -> Tensor:
         """All steps of the chunk, `[c * N, ...]`, through the neuron's dynamics."""
-        kernel = kernel_of(neuron, currents)
+        kernel = sweep.kernel(neuron, currents)
         if kernel is not None:
             return fired(sweep, neuron, kernel, currents)
         spikes = []

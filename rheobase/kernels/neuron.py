@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels.compiler import compiler, library
-from rheobase.kernels.norm import in_order
+from rheobase.kernels.norm import in_order, ordered_as
 from rheobase.kernels.source import Source, source
 from rheobase.neurons import Neuron, State
 
@@ -84,7 +84,8 @@ class Kernel:
 
     def respond(self, currents: Tensor, state: State, response: "Response") -> tuple[Tensor, State]:
         """As `run` in place, while `response` gathers."""
-        currents, state = in_order(currents), _like_a_step(state, currents)
+        currents = ordered_as(in_order(currents), response.rates)
+        state = _like_a_step(state, currents)
         spikes = torch.empty_like(currents)
         moved = _pointers(response.moved)
         gathered = ctypes.addressof(response.uniform), response.rates.data_ptr(), response.gains.data_ptr()
@@ -118,6 +119,7 @@ class Response:
     """Sums over time of the spikes and of how they change when all currents rise by 1, and where the change stands."""
 
     def __init__(self, kernel: Kernel, step: Tensor) -> None:
+        step = in_order(step)
         self.rates, self.gains = torch.zeros_like(step), torch.zeros_like(step)
         self.moved = [torch.zeros_like(step) if moves else self.rates for moves in kernel.moving]
         self.uniform = (ctypes.c_double * len(kernel.moving))()

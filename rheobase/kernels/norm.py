@@ -188,6 +188,13 @@ def in_order(x: Tensor) -> Tensor:
     return x.contiguous()
 
 
+def ordered_as(x: Tensor, step: Tensor) -> Tensor:
+    """x `[c * N, ...]`, its samples in the memory order of those of `step` `[N, ...]`, which has no gaps."""
+    if x.stride()[1:] == step.stride()[1:]:
+        return x
+    return torch.empty_strided(x.shape, step.stride(), dtype=x.dtype, device=x.device).copy_(x)
+
+
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel of x `[N, C, ...]`, `[C]` in double precision."""
     mean, variance = torch.empty(2, x.shape[1], dtype=torch.float64)

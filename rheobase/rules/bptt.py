@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rheobase.chunks import Chunk, checked_chunk, chunk_size
+from rheobase.chunks import Chunk, Pace, checked_chunk
 from rheobase.engine import Sweep
 from rheobase.rules.replay import checkpointed
 from rheobase.rules.rule import (
@@ -31,11 +31,12 @@ class BPTT:
 
     objective: "each_step" is the loss of every step, averaged over T; "mean_output" the loss of the mean output.
     checkpoint: steps between kept states; True means sqrt(T). What lies between is computed again in the backward
-        pass: the same gradient, with T / checkpoint states and `checkpoint` steps of activations in memory.
+        pass, but for the last of them: the same gradient, with T / checkpoint states and `checkpoint` steps of
+        activations in memory.
     chunk: steps computed together. "auto" or a size such as "64MiB": as many as keep each layer's currents within
         that (32 MiB).
 
-    Memory: T steps. Time: forward and backward of T steps, checkpointed one forward more.
+    Memory: T steps. Time: forward and backward of T steps, checkpointed T - `checkpoint` steps forward more.
     """
 
     objective: Literal["each_step", "mean_output"] = "each_step"
@@ -81,15 +82,14 @@ class BPTT:
                 feed = Feed(whole, target)
             assert feed.steps is not None
             segment = math.isqrt(feed.steps - 1) + 1 if self.checkpoint is True else int(self.checkpoint)
-            size = chunk_size(model, self.chunk, feed, default=segment)
-            assert size is not None
-            result = checkpointed(model, feed, segment, min(size, segment), objective, backward)
+            pace = Pace(model, self.chunk, default=segment)
+            result = checkpointed(model, feed, segment, pace, objective, backward)
         else:
             with Sweep(model, steps=feed.steps, learns=True, packs=True) as sweep:
-                size = chunk_size(model, self.chunk, feed)
+                pace = Pace(model, self.chunk)
                 parts = []
-                for part in feed.chunks(size):
-                    sweep.steps = len(part) if size is None else sweep.steps
+                for part in pace.chunks(feed, sweep):
+                    sweep.steps = len(part) if pace.steps(sweep) is None else sweep.steps
                     parts.append(sweep.forward(part, steady=feed.is_steady))
                 outputs = torch.cat(parts)
                 require_gradient(outputs)
@@ -146,12 +146,10 @@ class TruncatedBPTT:
             raise ValueError("TruncatedBPTT averages over T and needs to know it: pass a tensor or a list of steps.")
         outputs, total = Outputs(feed.steps), torch.zeros(())
         with Sweep(model, steps=feed.steps, learns=True, packs=True) as sweep:
-            done, size = 0, chunk_size(model, self.chunk, feed, default=self.horizon)
-            assert size is not None
-            for window in feed.chunks(self.horizon):
+            done, pace = 0, Pace(model, self.chunk, default=self.horizon)
+            while (window := feed.take(self.horizon)) is not None:
                 steady = feed.is_steady and after_step is None
-                parts = window.split(size)
-                output = torch.cat([sweep.forward(part, steady=steady) for part in parts])
+                output = torch.cat([sweep.forward(part, steady=steady) for part in pace.parts(window, sweep)])
                 require_gradient(output)
                 part_loss = summed_loss(loss, output, target, done) / feed.steps
                 backward(part_loss)

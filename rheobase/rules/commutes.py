@@ -20,7 +20,7 @@ _AFFINE = frozenset(
     zeros_like ones_like full_like new_zeros new_ones new_full new_tensor cumsum tile repeat_interleave
     """.split()  # noqa: SIM905
 )
-_SHAPES = frozenset(["__get__", "size", "dim", "numel", "stride", "__len__"])
+_SHAPES = frozenset(["__get__", "size", "dim", "numel", "stride", "element_size", "__len__"])
 _BILINEAR = frozenset("mul mul_ __mul__ __rmul__ __imul__ matmul __matmul__ __rmatmul__ mm bmm einsum".split())  # noqa: SIM905
 _QUOTIENT = frozenset(["div", "div_", "__truediv__", "__itruediv__", "true_divide"])
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rheobase.chunks import Chunk, checked_chunk, chunk_size
+from rheobase.chunks import Chunk, Pace, checked_chunk
 from rheobase.engine import Sweep
 from rheobase.rules.bptt import BPTT
 from rheobase.rules.eligibility import Eligibility, Instantaneous
@@ -85,11 +85,11 @@ class Online:
                 f"after_step changes the weights at each learning step, which needs chunk=1, got {self.chunk}."
             )
         feed = Feed(xs, target)
-        size = chunk_size(model, self.chunk, feed) or 1
+        pace = Pace(model, self.chunk)
         learns, count = self.schedule.draw(feed.steps)
         divisor = {"learning": count, "all": feed.steps, "nothing": 1}[self.average]
         if divisor is not None:
-            return self._backward(model, feed, size, target, learns, 1 / divisor, loss, after_step, backward)
+            return self._backward(model, feed, pace, target, learns, 1 / divisor, loss, after_step, backward)
         if after_step is not None:
             raise ValueError(
                 "A sequence of unknown length cannot be averaged before it ends, and after_step wants the gradient "
@@ -103,13 +103,13 @@ class Online:
             return loss(output, goal)
 
         with gradients_scaled(model, lambda: 1 / seen):
-            return self._backward(model, feed, size, target, learns, 1.0, counted, None, backward)
+            return self._backward(model, feed, pace, target, learns, 1.0, counted, None, backward)
 
     def _backward(
         self,
         model: nn.Module,
         feed: Feed,
-        chunk: int,
+        pace: Pace,
         target: Target,
         learns: Learns,
         weight: float,
@@ -129,7 +129,7 @@ class Online:
             while True:
                 # The first step of a rule with traces runs alone: it shows which neuron each synapse feeds.
                 sweep.wiring = Wiring() if traces and done == 0 else None
-                size = 1 if sweep.wiring else _span(done, chunk, feed.steps, learns)
+                size = 1 if sweep.wiring else _span(done, pace.steps(sweep) or 1, feed.steps, learns)
                 xs = feed.take(size)
                 if xs is None:
                     break

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rheobase.chunks import Chunk, checked_chunk, chunk_size, few_steps
+from rheobase.chunks import Chunk, checked_chunk, few_steps
 from rheobase.engine import Sweep, at_least_float32
 from rheobase.rules.bptt import BPTT
 from rheobase.rules.online import Scale, checked_scale
@@ -67,9 +67,9 @@ class RateBP:
         spiking = SpikePass()
         outputs, total_input = Outputs(feed.steps), None
         with torch.no_grad(), Sweep(model, steps=feed.steps, treatment=spiking) as sweep:
-            size = few_steps(model, feed) if self.chunk is None else chunk_size(model, self.chunk, feed)
-            for part in feed.chunks(size):
-                if size is None:
+            pace = few_steps(model, self.chunk)
+            for part in pace.chunks(feed, sweep):
+                if pace.steps(sweep) is None:
                     sweep.steps = len(part)
                 outputs.add(sweep.forward(part, steady=feed.is_steady))
                 if feed.is_steady:

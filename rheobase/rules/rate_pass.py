@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rheobase.engine import Sweep, at_least_float32
-from rheobase.kernels import Response, kernel_of
+from rheobase.kernels import Response
 from rheobase.kernels.autograd import Respond
-from rheobase.kernels.norm import in_order, observed
+from rheobase.kernels.norm import in_order, observed, ordered_as
 from rheobase.layers import SEQUENCE_NORMS, Recurrent, TimeSharedDropout
 from rheobase.neurons import Neuron
 from rheobase.norms import STEADY_NORMS, affine, knows, observed_by_batch, statistics, uses_batch_statistics
@@ -85,7 +85,7 @@ class SpikePass(Treatment):
         return current
 
     def neuron(self, sweep: Sweep, neuron: Neuron, currents: Tensor) -> Tensor:
-        kernel = kernel_of(neuron, currents)
+        kernel = sweep.kernel(neuron, currents)
         if kernel is not None:
             step = sweep.unfolded(currents)[0]
             if neuron not in self._responses:
@@ -134,13 +134,15 @@ class SpikePass(Treatment):
         place, shape = sweep.place(norm), [1, -1, *[1] * (x.dim() - 2)]
         whole = isinstance(norm, SEQUENCE_NORMS)
         if knows(norm, x):
-            x = in_order(x)
+            total = self._means.sum_of(
+                (norm, place, "scaled"), sweep.unfolded(in_order(x))[0] if whole else in_order(x)
+            )
+            x = ordered_as(in_order(x), total)
             mean, inverse = statistics(norm, x)
             scale, shift = affine(norm, mean, inverse, x.dtype)
             unit, y = inverse.to(x.dtype), torch.empty_like(x)
             steps = [(x, y)] if not whole else list(zip(sweep.unfolded(x), sweep.unfolded(y), strict=True))
             for step, out in steps:
-                total = self._means.sum_of((norm, place, "scaled"), step)
                 observed(step, scale, shift, out, unit, total)
         else:
             y, mean, inverse = observed_by_batch(norm, x)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.aside import RandomStates, buffers_kept
+from rheobase.chunks import Pace
 from rheobase.engine import Sweep
 from rheobase.neurons import State
 from rheobase.rules.rule import Backward, Result, require_gradient
@@ -18,7 +19,7 @@ def checkpointed(
     model: nn.Module,
     feed: Feed,
     segment: int,
-    chunk: int,
+    pace: Pace,
     objective: Callable[[Tensor], Tensor],
     backward: Backward,
 ) -> Result:
@@ -28,12 +29,14 @@ def checkpointed(
     """
     segments: list[tuple[Tensor, States, RandomStates]] = []
     outputs = Outputs(feed.steps)
-    parts = list(feed.chunks(segment))
+    parts: list[Tensor] = []
+    while (xs := feed.take(segment)) is not None:
+        parts.append(xs)
     with Sweep(model, steps=feed.steps, learns=True, packs=True) as sweep:
         sweep.reuses_state = False
 
         def forward(xs: Tensor) -> Tensor:
-            return torch.cat([sweep.forward(x, steady=feed.is_steady) for x in xs.split(chunk)])
+            return torch.cat([sweep.forward(x, steady=feed.is_steady) for x in pace.parts(xs, sweep)])
 
         with torch.no_grad():
             for xs in parts[:-1]:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.engine import Sweep, at_least_float32
-from rheobase.kernels import kernel_of
 from rheobase.neurons import Neuron, State
 from rheobase.rules.credit import Call, CreditedSynapse, SteadySynapse, SteadyWeight
 from rheobase.rules.roles import Role, role
@@ -120,7 +119,7 @@ class TraceTreatment(Treatment):
     @staticmethod
     def _fired(sweep: Sweep, neuron: Neuron, current: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """One step: spikes, their slope, the state after it."""
-        kernel = kernel_of(neuron, current)
+        kernel = sweep.kernel(neuron, current)
         if kernel is not None:
             return kernel.slope(current, state, in_place=sweep.reuses_state)
         spikes, slope, after, _ = response(neuron, current, state, None)

@@ -271,7 +271,7 @@ def test_memory_does_not_grow_with_time(name: str, kind: str) -> None:
     assert len({used[steps].kept for steps in (8, 32, 512)}) == 1
     assert used[2].kept <= used[8].kept
     outputs = 512 * 4 * 3 * 8  # what is asked for: all outputs, stacked
-    assert used[512].peak <= used[8].peak + 2.5 * outputs
+    assert used[512].peak <= used[32].peak + 2.5 * outputs
 
 
 def test_memory_of_bptt_grows_with_time_and_checkpoints_bound_it() -> None:
