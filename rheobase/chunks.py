@@ -20,10 +20,12 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "
 def checked_chunk(chunk: Chunk) -> Chunk:
     """The chunk as it is.
 
-    Raises ValueError for what is no number of steps from 1 on, "auto" or a memory size such as "64MiB".
+    Raises ValueError or TypeError for what is no number of steps from 1 on, "auto" or a memory size such as "64MiB".
     """
     if isinstance(chunk, str):
         budget(chunk)
+    elif chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int)):
+        raise TypeError(f'Expected chunk as a number of steps, "auto" or a memory size such as "64MiB", got {chunk!r}.')
     elif chunk is not None and chunk < 1:
         raise ValueError(f"Expected chunk >= 1 step, got {chunk}.")
     return chunk

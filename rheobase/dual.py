@@ -1,21 +1,27 @@
 """Dual numbers: a value and its change, through the arithmetic that neurons are made of."""
 
-from typing import Any
+from typing import Any, Never
 
+import torch
 from torch import Tensor
 
 Change = Tensor | float  # shaped like the value, or one number for all of it
 
+# What a function of tensors may raise at something else: it does more than arithmetic.
+NOT_ARITHMETIC = (
+    TypeError, AttributeError, ValueError, AssertionError, RuntimeError, LookupError, ArithmeticError,
+)  # fmt: skip
+
 
 class Dual:
-    """value + epsilon * change.
+    """value + epsilon * change; under `no_grad` the change is 0.
 
     A change that is the same everywhere stays a number, so it costs nothing: the sensitivity of a soft-reset neuron
-    with detached reset, for instance. What is not arithmetic raises TypeError, as for any stranger to torch.
+    with detached reset, for instance. What is not arithmetic, a comparison too, raises one of `NOT_ARITHMETIC`.
     """
 
     def __init__(self, value: Tensor, change: Change) -> None:
-        self.value, self.change = value, change
+        self.value, self.change = value, change if torch.is_grad_enabled() else 0.0
 
     def detach(self) -> "Dual":
         return Dual(self.value.detach(), 0.0)
@@ -46,6 +52,12 @@ class Dual:
         return Dual(self.value / other, _product(self.change, 1 / other))
 
     __radd__, __rmul__ = __add__, __mul__
+
+    def _refuse(self, *_: object) -> Never:
+        raise TypeError("A dual number is not compared.")
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = _refuse  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _is_zero(change: Any) -> bool:

@@ -18,11 +18,7 @@ from rheobase.kernels.bits import PackedSpikes
 from rheobase.layers import SEQUENCE_NORMS, Recurrent, Scale, TimeSharedDropout
 from rheobase.layout import channels_last, prefers_channels_last, viewing_any_layout
 from rheobase.neurons import Neuron, State
-from rheobase.norms import (
-    knows,
-    normalised,
-    uses_batch_statistics,
-)
+from rheobase.norms import knows, normalised, running_statistics, uses_batch_statistics
 from rheobase.once import OnceStore
 from rheobase.synapses import SYNAPSES, effective_weight
 from rheobase.treatment import Forward, Treatment, detached
@@ -84,7 +80,7 @@ class Sweep:
         self.chunk = 1  # steps in the tensors that pass through the model now
         self.widest = 0  # bytes of the largest layer of neurons at one step, once a step was computed
         self.offset = 0  # the first of them within the chunk
-        self.packed = PackedSpikes() if packs else None
+        self.packed = PackedSpikes(running_statistics(model)) if packs else None
         self.reuses_state = True  # a step without gradient may overwrite the state before it
         self.wiring: Wiring | None = None
         self.tap: Callable[[Sweep, Neuron, Tensor], Tensor] | None = None  # sees what each neuron gives out
@@ -126,7 +122,8 @@ class Sweep:
                 f"Expected the model to keep the leading axis: {len(xs) * size} rows in ({len(xs)} steps of {size} "
                 f"samples), got an output of shape {list(output.shape)}. A model must not mix samples or steps."
             )
-        return output.unflatten(0, (len(xs), size))
+        # In the usual memory order: what sees the outputs, such as a loss, need not know of another.
+        return output.contiguous().unflatten(0, (len(xs), size))
 
     def settle(self) -> None:
         """Sends the gradients gathered at what was computed once per sequence on to the parameters behind it."""
@@ -182,7 +179,7 @@ class Sweep:
         state = self.states.get(neuron)
         if state is None:
             with torch.no_grad():
-                return neuron.initial_state(current)
+                return tuple(part.clone() for part in neuron.initial_state(current))  # kernels work in place
         if state[0].shape != current.shape:
             raise ValueError(
                 f"Expected a current of shape {list(state[0].shape)} at {self.name(neuron)!r}, as in the step before, "

@@ -21,12 +21,22 @@ def uses_batch_statistics(norm: _BatchNorm) -> bool:
     return norm.training or norm.running_mean is None
 
 
+def running_statistics(model: nn.Module) -> list[Tensor]:
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    return [part for norm in norms for part in (norm.running_mean, norm.running_var) if part is not None]
+
+
 def track(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int, updates: int = 1) -> None:
     """Moves the running statistics as `updates` steps with this mean and biased variance of `count` values would."""
-    if not norm.training or norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+    if not (norm.training and norm.track_running_stats) or norm.running_mean is None or norm.running_var is None:
         return
-    norm.num_batches_tracked.add_(updates)
-    share = updates / float(norm.num_batches_tracked) if norm.momentum is None else 1 - (1 - norm.momentum) ** updates
+    seen = norm.num_batches_tracked
+    if seen is not None:
+        seen.add_(updates)
+    if norm.momentum is not None:
+        share = 1 - (1 - norm.momentum) ** updates
+    else:
+        share = 0.0 if seen is None else updates / float(seen)
     norm.running_mean.lerp_(mean.to(norm.running_mean), share)
     norm.running_var.lerp_((variance * (count / (count - 1))).to(norm.running_var), share)
 
@@ -75,9 +85,8 @@ class Normed:
         ):
             mean, inverse, scale = self.mean[i], self.inverse[i], self.scale[i]
             kernels.back(part, e, s[0] if s else None, mean, inverse, scale, (totals[0], totals[1]), out)
-        if self.weight is None:
-            return below, None, None
-        return below, totals[1].to(x.dtype), totals[0].to(x.dtype)
+        shift, product = totals.to(x.dtype)
+        return below, None if self.weight is None else product, None if self.bias is None else shift
 
 
 def aligned(x: Tensor, like: Tensor) -> Tensor:
@@ -101,7 +110,8 @@ def normalised(norm: _BatchNorm, x: Tensor, groups: int) -> Tensor:
         scale, shift = affine(norm, mean, inverse, x.dtype)
     normed = Normed(x, norm.weight, norm.bias, mean, inverse, scale, shift)
     y: Tensor = _Normalised.apply(x, norm.weight, norm.bias, normed)
-    y._rheobase_normed = normed, y._version  # type: ignore[attr-defined]
+    if not y.is_inference():
+        y._rheobase_normed = normed, y._version, x._version  # type: ignore[attr-defined]
     return y
 
 
@@ -113,9 +123,11 @@ def affine(norm: _BatchNorm, mean: Tensor, inverse: Tensor, dtype: torch.dtype) 
 
 
 def normed_of(y: Tensor) -> Normed | None:
-    """Where y comes from, if `normalised` made it and nobody has changed it in place since."""
-    normed, version = getattr(y, "_rheobase_normed", (None, None))
-    return normed if y._version == version else None
+    """Where y comes from, if `normalised` made it, neither it nor x was changed in place since, and it has no hooks."""
+    normed, *versions = getattr(y, "_rheobase_normed", (None,))
+    if normed is None or y._backward_hooks or y.retains_grad:
+        return None
+    return normed if [y._version, normed.x._version] == versions else None
 
 
 class _Normalised(torch.autograd.Function):
@@ -162,8 +174,8 @@ class NormedRespond(torch.autograd.Function):
 
 def without_graph(normed: Normed) -> Normed:
     """Its statistics alone: a node that held x, which it belongs to, would keep itself alive."""
-    weight = None if normed.weight is None else normed.weight.detach()
-    return Normed(normed.mean, weight, None, normed.mean, normed.inverse, normed.scale, normed.shift)
+    weight, bias = (None if p is None else p.detach() for p in (normed.weight, normed.bias))
+    return Normed(normed.mean, weight, bias, normed.mean, normed.inverse, normed.scale, normed.shift)
 
 
 def normalised_steady(norm: _BatchNorm, steps: int, x: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def pooled(pool: nn.AvgPool2d, x: Tensor) -> Tensor:
-    """What the pool computes of x."""
-    if not (x.requires_grad and torch.is_grad_enabled()) or torch.is_autocast_enabled(x.device.type):
-        return _average(pool, x)
-    y: Tensor = _Pooled.apply(x, pool)
+def pooled(pool: nn.AvgPool2d, input: Tensor) -> Tensor:
+    """What the pool computes of its input, which has the name that PyTorch gives it."""
+    if not (input.requires_grad and torch.is_grad_enabled()) or torch.is_autocast_enabled(input.device.type):
+        return _average(pool, input)
+    y: Tensor = _Pooled.apply(input, pool)
     return y
 
 

@@ -59,17 +59,18 @@ class Treatment:
     def recurrent(self, sweep: "Sweep", layer: Recurrent, x: Tensor) -> Tensor:
         """The layer step by step; its recurrent input is its own output of the step before."""
         spikes = []
-        for current in sweep.each_step(layer.synapse(x)):
+        currents = layer.synapse(x)
+        for current in sweep.each_step(currents):
             before = sweep.states.get(layer) or (torch.zeros_like(current, requires_grad=False),)
             if sweep.wiring:
                 sweep.wiring.leave(layer.neuron, before[0])
-            spike = layer.neuron(self.joined(current, layer.recurrent(before[0])))
+            spike = layer.neuron(self.joined(sweep, currents, current, layer.recurrent(before[0])))
             sweep.states[layer] = (spike.detach() if sweep.cut else spike,)
             spikes.append(spike)
         return sweep.folded(spikes)
 
-    def joined(self, current: Tensor, recurrent: Tensor) -> Tensor:
-        """The current of a recurrent layer's neurons."""
+    def joined(self, sweep: "Sweep", currents: Tensor, current: Tensor, recurrent: Tensor) -> Tensor:
+        """The current of a recurrent layer's neurons; `current` is the present step of `currents`."""
         return current + recurrent
 
     def dropout(self, sweep: "Sweep", dropout: TimeSharedDropout, x: Tensor) -> Tensor:
@@ -88,7 +89,7 @@ class Treatment:
         if type(module) is nn.AvgPool2d:
             y = pooled(module, *inputs, **options)
             if sweep.wiring:
-                sweep.wiring.carry(inputs[0], y)
+                sweep.wiring.carry(next(iter((*inputs, *options.values()))), y)
             return y
         return plain(*inputs, **options)
 
@@ -107,7 +108,8 @@ def fired(sweep: "Sweep", neuron: Neuron, kernel: Kernel, currents: Tensor) -> T
         if normed:
             return NormedRespond.apply(normed.x, normed.weight, normed.bias, [spikes], slopes, normed)
         return Respond.apply(currents, [spikes], slopes)
-    initial = None if neuron in sweep.states else neuron.initial_state
+    known = neuron.initial_state.__module__.startswith("rheobase.")  # others may give another state the next time
+    initial = neuron.initial_state if known and neuron not in sweep.states else None
     normed = normed_of(currents)
     source, make = (normed.x.detach(), without_graph(normed).again) if normed else (currents, None)
     spikes, *after = Fired.apply(currents, kernel, source, make, initial, *state)

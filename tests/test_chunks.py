@@ -14,7 +14,6 @@ import rheobase as rb
 from rheobase.chunks import budget, checked_chunk
 from rheobase.losses import cross_entropy
 
-known_bug = pytest.mark.xfail(strict=True, reason="reported, to be fixed in the package: take the mark off then")
 EXACT = {"rtol": 0.0, "atol": 1e-12}
 NETS = spiking_nets()
 
@@ -54,8 +53,7 @@ def test_what_is_no_chunk_is_refused_at_once(make: Callable[..., Any], chunk: An
         rb.run(NETS["linear"](), torch.rand(2, 3, 2, 6, 6), chunk=chunk)
 
 
-@known_bug
-@pytest.mark.parametrize("chunk", [2.5, (2,)])
+@pytest.mark.parametrize("chunk", [2.5, True, (2,)])
 def test_what_is_neither_a_number_of_steps_nor_a_text_is_refused_at_once(chunk: Any) -> None:
     with pytest.raises((ValueError, TypeError), match="chunk"):
         rb.BPTT(chunk=chunk)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 import rheobase as rb
 from rheobase.pools import pooled
 
-known_bug = pytest.mark.xfail(strict=True, reason="reported, to be fixed in the package: take the mark off then")
 POOLS: list[dict[str, Any]] = [
     {"kernel_size": 2},
     {"kernel_size": 3, "stride": 1, "padding": 1},
@@ -97,7 +96,7 @@ class Averaging(nn.Module):
         return F.avg_pool2d(input, 2)
 
 
-@pytest.mark.parametrize("by_name", [False, pytest.param(True, marks=known_bug)])
+@pytest.mark.parametrize("by_name", [False, True])
 @pytest.mark.parametrize("name", ["bptt", "sltt", "ottt", "s-tllr", "rate-bp"])
 def test_under_every_rule_the_gradient_is_that_of_the_function(name: str, by_name: bool) -> None:
     rule, net = rb.rules.RULES[name](), Net(by_name).double()

@@ -1,7 +1,7 @@
 """Spikes in one bit each, while they wait for the backward pass."""
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -66,7 +66,7 @@ def unpacked(bits: Tensor, dtype: torch.dtype, shape: torch.Size, stride: tuple[
 
 def _call(name: str, dtype: torch.dtype, size: int, given: Tensor, made: Tensor) -> None:
     code = _code(dtype)
-    assert code is not None  # the spikes come from a kernel, so there is a compiler
+    assert code is not None  # `add` has asked
     getattr(code, name)(size, torch.get_num_threads(), given.data_ptr(), made.data_ptr())
 
 
@@ -80,20 +80,25 @@ class _Spikes:
 
 
 class PackedSpikes:
-    """Inside `saving()`, whatever autograd keeps of the tensors given to `add` is kept in bits, once."""
+    """Inside `saving()`, whatever autograd keeps of the tensors given to `add` is kept in bits, once.
 
-    def __init__(self) -> None:
+    moving: tensors that change while autograd keeps them, without its minding: running statistics.
+    """
+
+    def __init__(self, moving: Iterable[Tensor] = ()) -> None:
         self._known: dict[int, _Spikes] = {}  # by address
+        self._moving = {tensor.data_ptr() for tensor in moving}
 
     def add(self, spikes: Tensor) -> None:
-        """spikes: zeros and ones alone, made by a kernel."""
-        self._known[spikes.data_ptr()] = _Spikes(ref(spikes), spikes._version)
+        """spikes: zeros and ones alone, made by a kernel, without gaps in memory."""
+        if _code(spikes.dtype) is not None:
+            self._known[spikes.data_ptr()] = _Spikes(ref(spikes), spikes._version)
 
     @contextmanager
     def saving(self) -> Iterator[None]:
         """Hooks that are in force already, such as `save_on_cpu`, get the bits."""
         outer = torch._C._autograd._top_saved_tensors_default_hooks(False)
-        keep, give = outer or (_versioned, _unchanged)
+        keep, give = outer or (self._versioned, _unchanged)
 
         def pack(tensor: Tensor) -> Any:
             bits = self._bits(tensor)
@@ -108,12 +113,15 @@ class PackedSpikes:
         with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
             yield
 
+    def _versioned(self, tensor: Tensor) -> tuple[Tensor, int | None]:
+        return tensor, None if tensor.data_ptr() in self._moving else tensor._version
+
     def _bits(self, tensor: Tensor) -> Tensor | None:
         known = self._known.get(tensor.data_ptr())
         spikes = known.tensor() if known else None
         if known is None or spikes is None or spikes._version != known.version:
             return None
-        if tensor.numel() != spikes.numel() or tensor.dtype != spikes.dtype:
+        if tensor.numel() != spikes.numel() or tensor.dtype != spikes.dtype or not _dense(tensor):
             return None
         bits = known.bits()
         if bits is None:
@@ -122,14 +130,20 @@ class PackedSpikes:
         return bits
 
 
-def _versioned(tensor: Tensor) -> tuple[Tensor, int]:
-    return tensor, tensor._version
+def _dense(x: Tensor) -> bool:
+    """Whether each value has a place of its own, without gaps between them."""
+    reach = 1
+    for step, size in sorted(zip(x.stride(), x.shape, strict=True)):
+        if size > 1 and step != reach:
+            return False
+        reach *= size
+    return True
 
 
-def _unchanged(kept: tuple[Tensor, int]) -> Tensor:
+def _unchanged(kept: tuple[Tensor, int | None]) -> Tensor:
     """With hooks in force autograd no longer looks whether a tensor was changed since, so this does."""
     tensor, version = kept
-    if tensor._version != version:
+    if version is not None and tensor._version != version:
         raise RuntimeError(
             f"A tensor of shape {list(tensor.shape)} that the gradient needs was changed by an in-place operation: "
             "use the form that returns a new tensor (x + y in place of x += y, inplace=False)."

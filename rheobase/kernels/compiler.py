@@ -34,7 +34,7 @@ def compiler() -> str | None:
 
 @cache
 def library(source: str) -> ctypes.CDLL | None:
-    """The compiled source, from the cache folder if it was compiled before; None, with one notice, if it cannot be."""
+    """The compiled source, from the cache folder if it is there; None, with one notice, if the compiler fails."""
     cc = compiler()
     if cc is None:
         return None
@@ -43,13 +43,22 @@ def library(source: str) -> ctypes.CDLL | None:
     name = hashlib.sha256("\0".join([source, cc, *flags, *threads, _machine()]).encode()).hexdigest()[:24] + ".so"
     folder = _folder()
     try:
-        if not (folder / name).is_file():
-            _compile(source, cc, flags, threads, folder / name)
+        if (folder / name).is_file():
+            try:
+                return ctypes.CDLL(str(folder / name))
+            except OSError:  # damaged
+                pass
+        _compile(source, cc, flags, threads, folder / name)
         return ctypes.CDLL(str(folder / name))
     except (OSError, subprocess.SubprocessError) as error:
-        detail = getattr(error, "stderr", None) or error
-        _log.warning("Rheobase could not compile a kernel, so its neurons run as plain PyTorch, slower: %s", detail)
+        if cc not in _failed:
+            _failed.add(cc)
+            detail = getattr(error, "stderr", None) or error
+            _log.warning("Rheobase could not compile a kernel, so its neurons run as plain PyTorch, slower: %s", detail)
         return None
+
+
+_failed: set[str] = set()  # compilers of which a notice has told
 
 
 def _compile(source: str, cc: str, flags: list[str], threads: list[str], path: Path) -> None:
@@ -97,7 +106,7 @@ def _openmp() -> list[str]:
     maps = Path("/proc/self/maps")
     if not maps.is_file():
         return []
-    paths = {line.split()[-1] for line in maps.read_text().splitlines() if "/libgomp" in line}
+    paths = {line.split(maxsplit=5)[-1] for line in maps.read_text().splitlines() if "/libgomp" in line}
     return sorted(paths, key=lambda path: "/torch/" not in path)[:1]
 
 

@@ -12,10 +12,12 @@ from rheobase.kernels.compiler import library
 _HEAD = """
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 typedef {real} real;
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define LANES 16
 #define ROWS 64
+#define SAMPLES 9
 
 /* Values lie as [outer, channels, inner]; inner is 1 for channels-last tensors and for rows. A few values are summed in
    their own precision, such sums in double, in an order that only the number of threads decides. */
@@ -78,10 +80,33 @@ static void {name}(int64_t outer, int64_t channels, int64_t inner, int threads, 
 """
 
 _MOMENTS = """
+/* The median of values that lie at steps of the golden ratio, which meet no period: near the mean, whatever a few
+   values are. */
+static void origins(int64_t outer, int64_t channels, int64_t inner, const real* x, real* origin) {
+    real* sample = malloc(SAMPLES * channels * sizeof(real));
+    for (int s = 0; s < SAMPLES; s++) {
+        const double at = (s + 1) * 0.6180339887498949;
+        const int64_t i = (int64_t)((at - (int)at) * outer * inner);
+        for (int64_t c = 0; c < channels; c++)
+            sample[s * channels + c] = x[(i / inner * channels + c) * inner + i % inner];
+    }
+    for (int last = SAMPLES - 1; last >= SAMPLES / 2; last--) for (int s = 0; s < last; s++) {
+        real *low = sample + s * channels, *high = low + channels;
+        #pragma omp simd
+        for (int64_t c = 0; c < channels; c++) {
+            const real a = low[c], b = high[c];
+            low[c] = MIN(a, b);
+            high[c] = a < b ? b : a;
+        }
+    }
+    memcpy(origin, sample + SAMPLES / 2 * channels, channels * sizeof(real));
+    free(sample);
+}
+
 void moments(int64_t outer, int64_t channels, int64_t inner, int threads, const real* x, double* mean,
              double* variance) {
     real* origin = malloc(channels * sizeof(real));
-    for (int64_t c = 0; c < channels; c++) origin[c] = x[c * inner];
+    origins(outer, channels, inner, x, origin);
     deviations(outer, channels, inner, threads, x, NULL, NULL, origin, mean, variance);
     for (int64_t c = 0; c < channels; c++) {
         const double lag = mean[c] / ((double)outer * inner);

@@ -72,7 +72,7 @@ class Source:
 def source(neuron: Neuron, parts: int, real: str) -> Source:
     """parts: tensors in the neuron's state; real: "float" or "double".
 
-    Raises TypeError or AttributeError for dynamics that are more than pointwise arithmetic.
+    Raises one of `NOT_ARITHMETIC` for dynamics that are more than pointwise arithmetic.
     """
     constants: list[float] = []
     moving = _moving(neuron, parts)

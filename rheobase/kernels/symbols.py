@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Union
 
+import torch
+
 Number = Union["Symbol", float]
 
 # What torch and its tensors call, and how C says it.
@@ -14,7 +16,7 @@ _FUNCTIONS = {
     "sqrt": "SQRT({0})",
     "square": "{0} * {0}",
     "reciprocal": "1 / {0}",
-    "relu": "{0} > 0 ? {0} : 0",
+    "relu": "{0} <= 0 ? 0 : {0}",
     "neg": "-{0}",
 }
 
@@ -52,7 +54,7 @@ class Formula:
 
 
 class Symbol:
-    """One neuron's number. Anything but pointwise arithmetic raises TypeError or AttributeError.
+    """One neuron's number. Anything but pointwise arithmetic with gradients raises TypeError or AttributeError.
 
     depends: the leaves that it is made of.
     """
@@ -73,6 +75,8 @@ class Symbol:
         return self
 
     def clamp(self, min: float | None = None, max: float | None = None) -> "Symbol":
+        if isinstance(min, Symbol) or isinstance(max, Symbol):
+            raise TypeError("A kernel clamps between numbers.")
         low = self if min is None else self._make("{0} < {1} ? {1} : {0}", min)
         return low if max is None else low._make("{0} > {1} ? {1} : {0}", max)
 
@@ -147,4 +151,6 @@ class Symbol:
         return args[0]._make(_FUNCTIONS[name])
 
     def _make(self, pattern: str, *others: Number) -> "Symbol":
+        if not torch.is_grad_enabled():
+            raise TypeError("A kernel does not know what has no gradient.")
         return self.formula.symbol(pattern, self, *others)

@@ -20,7 +20,11 @@ _AFFINE = frozenset(
     zeros_like ones_like full_like new_zeros new_ones new_full new_tensor cumsum tile repeat_interleave
     """.split()  # noqa: SIM905
 )
-_SHAPES = frozenset(["__get__", "size", "dim", "numel", "stride", "element_size", "__len__"])
+# What asks a tensor for its form, not for its values.
+_FORMS = frozenset(["size", "dim", "numel", "stride", "element_size", "is_floating_point", "__len__"])
+_FORM_ATTRIBUTES = frozenset(
+    ["shape", "dtype", "device", "layout", "ndim", "requires_grad", "is_leaf", "grad_fn", "_base"]
+)
 _BILINEAR = frozenset("mul mul_ __mul__ __rmul__ __imul__ matmul __matmul__ __rmatmul__ mm bmm einsum".split())  # noqa: SIM905
 _QUOTIENT = frozenset(["div", "div_", "__truediv__", "__itruediv__", "true_divide"])
 
@@ -55,9 +59,15 @@ class CommutesWithMean(TorchFunctionMode):
         return x
 
     def whole(self, x: Tensor) -> Tensor:
-        """x with its value."""
+        """x with its value: made once, as the model may go on to change it in place."""
         make = getattr(x, "_rheobase_whole", None)
-        return x if make is None else make()
+        if make is not None and not hasattr(x, "_rheobase_made"):
+            x._rheobase_made = make()  # type: ignore[attr-defined]
+        return self.as_is(x)
+
+    def as_is(self, x: Tensor) -> Tensor:
+        """x, hollow unless somebody has asked for its value."""
+        return getattr(x, "_rheobase_made", x)
 
     @contextmanager
     def trusted(self) -> Iterator[None]:
@@ -74,7 +84,7 @@ class CommutesWithMean(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if not self.trusts and getattr(func, "__name__", "") not in _SHAPES:
+        if not self.trusts and not _asks_for_form(func):
             args = tuple(self._wholes(args))
             kwargs = {name: next(self._wholes((value,))) for name, value in (kwargs or {}).items()}
         out = func(*args, **(kwargs or {}))
@@ -116,6 +126,13 @@ class CommutesWithMean(TorchFunctionMode):
             f"RateBP replaces spikes by their mean over time, but {name!r} between neurons does not commute with the "
             f"mean. {advice}"
         )
+
+
+def _asks_for_form(func: Callable[..., Any]) -> bool:
+    name = getattr(func, "__name__", "")
+    if name == "__get__":  # of a property, which knows its own name
+        return getattr(getattr(func, "__self__", None), "__name__", "") in _FORM_ATTRIBUTES
+    return name in _FORMS
 
 
 def _changes(x: Tensor) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rheobase.engine import at_least_float32
 from rheobase.synapses import Operation
 
 
@@ -20,6 +21,7 @@ class Call:
     factors: (causal, acausal), asked for in the backward pass, when the wiring is known.
     bias_trace: factor of the bias gradient, one per step of the chunk `[c]`; None for 1.
     input_trace: the same for the input, where that is constant.
+    decay: of the trace, where the trace of the step before the chunk is given in place of the chunk's traces.
     skips: whether the backward pass under way only looks for this synapse's output.
     error: the non-causal error at the synapse's output, gathered before its own backward runs.
     output: what the synapse gave out, while the chunk lasts.
@@ -34,9 +36,16 @@ class Call:
     output: Tensor | None = None
     value: Tensor | None = None
     input_trace: Tensor | None = None
+    decay: float | None = None
 
-    def add_error(self, error: Tensor) -> None:
-        self.error = error if self.error is None else self.error + error
+    def add_error(self, error: Tensor, offset: int = 0, steps: int = 1) -> None:
+        """Adds the error of all steps, or of step `offset` of `steps`."""
+        if steps == 1:
+            self.error = error if self.error is None else self.error + error
+            return
+        if self.error is None:
+            self.error = error.new_zeros(steps * len(error), *error.shape[1:])
+        self.error[offset * len(error) : (offset + 1) * len(error)] += error
 
 
 class CreditedSynapse(torch.autograd.Function):
@@ -62,7 +71,11 @@ class CreditedSynapse(torch.autograd.Function):
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_x = grad_weight = grad_bias = None
         if grad is not None:
-            if needs_x and needs_weight:
+            if call.decay is not None:
+                grad_x = operation.input_gradient(grad, kept[0], weight) if needs_x else None
+                if needs_weight:
+                    grad_weight = _weight_gradient_of_chunk(call, grad, kept[0], trace, weight)
+            elif needs_x and needs_weight:
                 grad_x, grad_weight = operation.both_gradients(grad, trace, weight)
             elif needs_x:
                 grad_x = operation.input_gradient(grad, trace, weight)
@@ -73,12 +86,32 @@ class CreditedSynapse(torch.autograd.Function):
                     steps = grad.unflatten(0, (len(call.bias_trace), -1))
                     grad = (steps * call.bias_trace.view(-1, *[1] * (steps.dim() - 1)).to(grad)).flatten(0, 1)
                 grad_bias = operation.bias_gradient(grad)
-            if grad_weight is not None and causal != 1:
+            if grad_weight is not None and causal != 1 and call.decay is None:
                 grad_weight.mul_(causal)
-        if needs_weight and call.error is not None and ctx.keeps_x:
+        if needs_weight and call.error is not None and ctx.keeps_x and (call.decay is None or grad is None):
             backward = operation.weight_gradient(call.error, kept[0], weight)
             grad_weight = backward.mul_(acausal) if grad_weight is None else grad_weight.add_(backward, alpha=acausal)
         return grad_x, grad_weight, grad_bias, None, None, None
+
+
+def _weight_gradient_of_chunk(call: Call, grad: Tensor, x: Tensor, before: Tensor, weight: Tensor) -> Tensor:
+    """Both terms for all steps, with a product a step and one more, where the traces themselves would take two a step.
+
+        sum_t g[t] trace[t] = sum_s sent[s] x[s] + decay sent[0] before,  sent[s] = g[s] + decay sent[s+1]
+
+    before: the trace of the step before the chunk, `[N, ...]`.
+    """
+    causal, acausal = call.factors()
+    assert call.decay is not None
+    sent = at_least_float32(grad).clone().unflatten(0, (len(x) // len(before), -1))
+    for step in reversed(range(len(sent) - 1)):
+        sent[step].add_(sent[step + 1], alpha=call.decay)
+    first = (causal * call.decay) * sent[0]
+    errors = sent.flatten(0, 1).mul_(causal)
+    if call.error is not None:
+        errors.add_(call.error, alpha=acausal)
+    gradient = call.operation.weight_gradient(errors.to(x.dtype), x, weight)
+    return gradient.add_(call.operation.weight_gradient(first.to(x.dtype), before.to(x.dtype), weight))
 
 
 class SteadyWeight:

@@ -24,9 +24,9 @@ class RateNorm(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(*([] if gamma is None else [gamma]), normalised, inverse)
         ctx.has_gamma, ctx.shape = gamma is not None, [1, -1, *[1] * (x.dim() - 2)]
-        if gamma is None or beta is None:
-            return normalised.clone()
-        return torch.addcmul(beta.view(ctx.shape), normalised, gamma.view(ctx.shape))
+        ctx.has_beta = beta is not None
+        scaled = normalised.clone() if gamma is None else normalised * gamma.view(ctx.shape)
+        return scaled if beta is None else scaled + beta.view(ctx.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
@@ -38,4 +38,4 @@ class RateNorm(torch.autograd.Function):
         count = grad.numel() // grad.shape[1]
         scale = inverse * gammas[0].view(ctx.shape) if ctx.has_gamma else inverse
         dx = scale * (grad - (total / count).view(ctx.shape) - normalised * (product / count).view(ctx.shape))
-        return dx, product if ctx.has_gamma else None, total if ctx.has_gamma else None, None, None
+        return dx, product if ctx.has_gamma else None, total if ctx.has_beta else None, None, None

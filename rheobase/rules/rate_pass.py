@@ -212,7 +212,9 @@ class RatePass(Treatment):
     def neuron(self, sweep: Sweep, neuron: Neuron, currents: Tensor) -> Tensor:
         with self.guard.trusted():
             observed = self._observed
-            rate: Tensor = Respond.apply(currents, [observed[neuron, 0, "rate"]], observed[neuron, 0, "gain"])
+            rate: Tensor = Respond.apply(
+                self.guard.as_is(currents), [observed[neuron, 0, "rate"]], observed[neuron, 0, "gain"]
+            )
             for name, parameter in neuron.named_parameters():
                 if parameter.requires_grad:
                     rate = _ParameterResponse.apply(rate, parameter, observed[neuron, 0, name])
@@ -225,7 +227,7 @@ class RatePass(Treatment):
             else:
                 place = sweep.place(norm)
                 normalised, inverse = (self._observed[norm, place, what] for what in ("normalised", "inverse"))
-                y = RateNorm.apply(x, norm.weight, norm.bias, normalised, inverse).to(x.dtype)
+                y = RateNorm.apply(self.guard.as_is(x), norm.weight, norm.bias, normalised, inverse).to(x.dtype)
         return self.guard.marked(y, like=x)
 
     def recurrent(self, sweep: Sweep, layer: Recurrent, x: Tensor) -> Tensor:

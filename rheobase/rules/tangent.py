@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from rheobase.dual import Change, Dual
+from rheobase.dual import NOT_ARITHMETIC, Change, Dual
 from rheobase.neurons import Neuron, State
 
 Changes = tuple[Change, ...]
@@ -21,11 +21,13 @@ def response(
     """
     changes = changes or (0.0,) * len(state)
     try:
-        dual_state = tuple(Dual(part, change) for part, change in zip(state, changes, strict=True))
-        spikes, after = neuron.dynamics(Dual(current, 1.0), dual_state)  # type: ignore[arg-type]
+        with torch.enable_grad():  # the dynamics may hide a part of themselves from it
+            dual_state = tuple(Dual(part.detach(), change) for part, change in zip(state, changes, strict=True))
+            spikes, after = neuron.dynamics(Dual(current.detach(), 1.0), dual_state)  # type: ignore[arg-type]
         duals = [part if isinstance(part, Dual) else Dual(part, 0.0) for part in (spikes, *after)]
-        values, moved = [d.value for d in duals], [d.change for d in duals]
-    except (TypeError, AttributeError):  # dynamics with more than arithmetic
+        values = [d.value.detach() for d in duals]
+        moved = [d.change.detach() if isinstance(d.change, Tensor) else d.change for d in duals]
+    except NOT_ARITHMETIC:
         with forward_ad.dual_level():
             values, moved = _by_forward_mode(neuron, current, torch.ones_like(current), state, changes)
     return values[0], _as_tensor(moved[0], values[0]), tuple(values[1:]), tuple(moved[1:])

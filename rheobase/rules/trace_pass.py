@@ -78,10 +78,14 @@ class TraceTreatment(Treatment):
             call.output = self._steady_output(sweep, synapse, sweep.unfolded(x)[0], bias, call)
         else:
             x, weight, bias = _as_autocast(call.operation.prepare(x), sweep.weight(synapse), bias)
+            keeps_x, decay = self._role(synapse).acausal != 0, self._role(synapse).decay
             with torch.no_grad():
-                wide = at_least_float32(x.detach())
-                trace = sweep.folded(self._pre[synapse].after(sweep.unfolded(wide), self._role(synapse).decay))
-            keeps_x = self._role(synapse).acausal != 0
+                wide, before = at_least_float32(x.detach()), self._pre[synapse].last
+                traces = self._pre[synapse].after(sweep.unfolded(wide), decay)
+                if keeps_x and sweep.chunk > 1 and decay is not None and isinstance(before, Tensor):
+                    trace, call.decay = before, decay
+                else:
+                    trace = sweep.folded(traces)
             call.output = CreditedSynapse.apply(x, weight, bias, trace.to(x.dtype), keeps_x, call)
         self._calls[synapse] = call
         self._made.append(call)
@@ -110,10 +114,11 @@ class TraceTreatment(Treatment):
         fired: Tensor = Fire.apply(currents, [sweep.folded(spikes)], sweep.folded(slopes), earlier, calls, self)
         return fired
 
-    def joined(self, current: Tensor, recurrent: Tensor) -> Tensor:
+    def joined(self, sweep: Sweep, currents: Tensor, current: Tensor, recurrent: Tensor) -> Tensor:
         """Remembers what it adds: an error at the sum is the error at both."""
-        total = super().joined(current, recurrent)
-        total._rheobase_summands = current, recurrent  # type: ignore[attr-defined]
+        total = super().joined(sweep, currents, current, recurrent)
+        steps = len(currents) // len(current)
+        total._rheobase_summands = (currents, sweep.offset, steps), (recurrent, 0, 1)  # type: ignore[attr-defined]
         return total
 
     @staticmethod
@@ -148,8 +153,10 @@ class TraceTreatment(Treatment):
         for call in calls:
             if call.output is None or not call.output.requires_grad:
                 continue
-            if any(call.output is part for part in getattr(currents, "_rheobase_summands", (currents,))):
-                call.add_error(error)
+            for part, offset, steps in getattr(currents, "_rheobase_summands", [(currents, 0, 1)]):
+                if call.output is part:
+                    call.add_error(error, offset, steps)
+                    break
             else:
                 found.append((call, call.output))
         if not found:

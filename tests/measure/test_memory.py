@@ -84,10 +84,10 @@ def test_the_profiler_says_nothing(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_bptt_keeps_steps_times_what_one_step_keeps():
-    one, four, sixteen = (memory(rb.BPTT(), steps).kept for steps in (1, 4, 16))
-    assert four == pytest.approx(4 * one, rel=0.15)
-    assert sixteen - four == pytest.approx(12 * one, rel=0.15)
+def test_bptt_keeps_as_much_for_each_further_step():
+    four, eight, sixteen = (memory(rb.BPTT(), steps).kept for steps in (4, 8, 16))
+    assert sixteen - eight == pytest.approx(2 * (eight - four), rel=0.05)
+    assert sixteen > 2.5 * four
 
 
 def test_a_rule_that_cuts_time_keeps_one_step_whatever_the_length():
