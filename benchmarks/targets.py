@@ -13,6 +13,10 @@ PLAIN_SLTT = f"{PLAIN}/SLTT"
 FORWARDS = (f"{OURS}/run", f"{PLAIN}/forward only")
 EXACT = ("BPTT()", "BPTT(chunk=1)")
 ONE_STEP = ("RateBP()", "SLTT()", "SLTT(steps=1)", "OTTT()", "STLLR()")
+MLP_TIMES = (
+    ("RateBP()", 0.50), ("SLTT()", 0.80), ("SLTT(chunk=auto)", 0.80), ("OTTT()", 0.90), ("OTTT(chunk=auto)", 0.90),
+)  # fmt: skip
+RESNET_TIMES = (("RateBP()", 0.55), ("SLTT(steps=1)", 0.60), ("SLTT()", 0.90), ("SLTT(chunk=auto)", 0.90))
 FORWARD_UNDER = ("BPTT(chunk=1)", *ONE_STEP)
 
 
@@ -103,13 +107,15 @@ def vgg_memory(results: Results) -> Iterator[Target]:
 
 def other_nets(results: Results) -> Iterator[Target]:
     if "mlp" in results.nets:
-        for case, limit in (("RateBP()", 0.50), ("SLTT()", 0.80), ("OTTT()", 0.90)):
+        for case, limit in MLP_TIMES:
             yield time(results, ("mlp", 100), case, limit, JELLY_MULTI, "SpikingJelly's multi-step BPTT")
     if "resnet18" in results.nets:
-        for case, limit in (("RateBP()", 0.55), ("SLTT(steps=1)", 0.60), ("SLTT()", 0.90)):
+        for case, limit in RESNET_TIMES:
             yield time(results, ("resnet18", 4), case, limit)
     if "recurrent" in results.nets:
         yield time(results, ("recurrent", 100), "STLLR()", 1.3, ours("SLTT()"), "our SLTT")
+        auto = ours("SLTT(chunk=auto)")
+        yield time(results, ("recurrent", 100), "STLLR(chunk=auto)", 1.3, auto, "our SLTT(chunk=auto)")
     if "mlp" in results.nets:
         yield from mlp_memory(results)
 
