@@ -30,7 +30,7 @@ class BPTT:
         e[t] = delta[t] * slope[t] + eps[t] * e[t+1],  grad W = sum_t e[t]^T x[t]
 
     objective: "each_step" is the loss of every step, averaged over T; "mean_output" the loss of the mean output.
-    checkpoint: steps between kept states; True means sqrt(T). What lies between is computed again in the backward
+    checkpoint: steps between kept states; True means sqrt(2 T). What lies between is computed again in the backward
         pass, but for the last of them: the same gradient, with T / checkpoint states and `checkpoint` steps of
         activations in memory.
     chunk: steps computed together. "auto" or a size such as "64MiB": as many as keep each layer's currents within
@@ -81,7 +81,7 @@ class BPTT:
                 assert whole is not None
                 feed = Feed(whole, target)
             assert feed.steps is not None
-            segment = math.isqrt(feed.steps - 1) + 1 if self.checkpoint is True else int(self.checkpoint)
+            segment = math.isqrt(2 * feed.steps - 1) + 1 if self.checkpoint is True else int(self.checkpoint)
             pace = Pace(model, self.chunk, default=segment)
             result = checkpointed(model, feed, segment, pace, objective, backward)
         else:
