@@ -23,7 +23,7 @@ class Case:
     skip: why it is not run on a network, by the network's name. only: the networks it is meant for, None for all.
     """
 
-    library: str
+    side: str
     name: str
     build: Callable[[Task], Step]
     keeps_all: bool = False
@@ -33,7 +33,7 @@ class Case:
 
     @property
     def key(self) -> str:
-        return f"{self.library}/{self.name}"
+        return f"{self.side}/{self.name}"
 
     def reason_against(self, net: str, steps: int) -> str | None:
         """Why the case is not run there, None if it is."""

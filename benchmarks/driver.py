@@ -69,7 +69,7 @@ def measure(suite: Suite, net: str, steps: int, results: dict[str, Any], say: Ca
 
     def record(kind: str, case: Case, said: dict[str, Any]) -> None:
         batch = NETS[net].batch_at(steps, suite.quick)
-        place = {"net": net, "steps": steps, "batch": batch, "library": case.library, "case": case.name}
+        place = {"net": net, "steps": steps, "batch": batch, "library": case.side, "case": case.name}
         results[kind].append(place | said)
         if said["status"] != "skipped":
             say(f"{net} T={steps} {case.key}{', ' + said['allocator'] if 'allocator' in said else ''}: {told(said)}")

@@ -11,7 +11,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from rheobase.kernels.compiler import library
+from rheobase.kernels.compiler import compiled_code
 
 _SOURCE = """
 #include <stdint.h>
@@ -44,7 +44,7 @@ void unpack(int64_t size, int threads, const uint8_t* bits, real* spikes) {{
 
 @cache
 def _code(dtype: torch.dtype) -> ctypes.CDLL | None:
-    found = library(_SOURCE.format(real={torch.float32: "float", torch.float64: "double"}[dtype]))
+    found = compiled_code(_SOURCE.format(real={torch.float32: "float", torch.float64: "double"}[dtype]))
     for function in () if found is None else (found.pack, found.unpack):
         function.argtypes = [ctypes.c_int64, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
         function.restype = None

@@ -33,7 +33,7 @@ def compiler() -> str | None:
 
 
 @cache
-def library(source: str) -> ctypes.CDLL | None:
+def compiled_code(source: str) -> ctypes.CDLL | None:
     """The compiled source, from the cache folder if it is there; None, with one notice, if the compiler fails."""
     cc = compiler()
     if cc is None:

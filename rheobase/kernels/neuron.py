@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.dual import NOT_ARITHMETIC
-from rheobase.kernels.compiler import compiler, library
+from rheobase.kernels.compiler import compiled_code, compiler
 from rheobase.kernels.norm import in_order, ordered_as
 from rheobase.kernels.source import Source, source
 from rheobase.neurons import Neuron, State
@@ -61,7 +61,7 @@ def _made(neuron: Neuron, parts: int, real: str) -> "Kernel | None":
         return None
     if made != again or not torch.equal(before, torch.get_rng_state()):  # it changes from step to step
         return None
-    compiled = library(made.text)
+    compiled = compiled_code(made.text)
     return None if compiled is None else Kernel(made, compiled)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rheobase.kernels.compiler import library
+from rheobase.kernels.compiler import compiled_code
 
 _HEAD = """
 #include <stdint.h>
@@ -192,7 +192,7 @@ _SERIAL = 1 << 14  # values below which more threads cost more than they bring
 
 @cache
 def _code(dtype: torch.dtype) -> ctypes.CDLL | None:
-    found = library(_source(_REALS[dtype]))
+    found = compiled_code(_source(_REALS[dtype]))
     for name, pointers in {"moments": 3, "apply": 4, "observe": 6, "back": 9, "back_fired": 9}.items():
         if found is not None:
             function = getattr(found, name)

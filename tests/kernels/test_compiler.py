@@ -81,7 +81,7 @@ SMALL = "int answer(void) { return 42; }"
 def answer() -> int | None:
     """As a fresh process would find it."""
     compiler.compiler.cache_clear()
-    found = compiler.library.__wrapped__(SMALL)
+    found = compiler.compiled_code.__wrapped__(SMALL)
     compiler.compiler.cache_clear()
     return None if found is None else found.answer()
 
@@ -116,8 +116,8 @@ def test_a_compiler_that_fails_gives_one_notice_for_all_kernels(
     monkeypatch.setenv("RHEOBASE_CACHE", str(tmp_path))
     monkeypatch.setenv("CC", "/bin/false")
     compiler.compiler.cache_clear()
-    assert compiler.library.__wrapped__(SMALL) is None
-    assert compiler.library.__wrapped__(SMALL + " ") is None
+    assert compiler.compiled_code.__wrapped__(SMALL) is None
+    assert compiler.compiled_code.__wrapped__(SMALL + " ") is None
     compiler.compiler.cache_clear()
     assert len([record for record in caplog.records if record.name == "rheobase"]) == 1
 
