@@ -38,15 +38,21 @@ def run_parser() -> argparse.ArgumentParser:
 
 def report_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks report", description="Tables and plots from results.")
-    parser.add_argument("folders", nargs="+", type=Path, help="of several, the last one that has a net and T counts")
-    parser.add_argument("--out", type=Path, help="the first folder by default")
+    parser.add_argument(
+        "records",
+        nargs="+",
+        type=Path,
+        help="folders with a results.json, or such files; of several, the last one that has a net and T counts",
+    )
+    parser.add_argument("--out", type=Path, help="the folder of the first by default")
     return parser
 
 
 def main(arguments: list[str]) -> None:
     if arguments[:1] == ["report"]:
         given = report_parser().parse_args(arguments[1:])
-        write_report(given.folders, given.out or given.folders[0])
+        records = [record if record.suffix == ".json" else record / "results.json" for record in given.records]
+        write_report(records, given.out or records[0].parent)
         return
     parser = run_parser()
     given = parser.parse_args(arguments)
@@ -72,8 +78,7 @@ def main(arguments: list[str]) -> None:
         memory=given.only != "times",
         times=given.only != "memory",
     )
-    run(suite, given.out)
-    write_report([given.out], given.out)
+    write_report([run(suite, given.out)], given.out)
     print(f"{given.out}/results.md")
 
 

@@ -41,7 +41,7 @@ class Suite:
 
 
 def run(suite: Suite, out: Path, say: Callable[[str], None] = print) -> Path:
-    """Writes `out`/results.json anew after each network and T, so that a stopped run keeps what it has."""
+    """Writes `out`/results.json anew after each group of cases, so that a stopped run keeps what it has."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / "results.json"
     results: dict[str, Any] = {
@@ -57,14 +57,19 @@ def run(suite: Suite, out: Path, say: Callable[[str], None] = print) -> Path:
         "idle_cpu_seconds": 0.0,
     }
     for net, steps in suite.places():
-        measure(suite, net, steps, results, say)
-        aside = path.with_suffix(".json.part")
-        aside.write_text(json.dumps(results, indent=1) + "\n")
-        aside.replace(path)
+        measure(suite, net, steps, results, say, save=lambda: write(results, path))
     return path
 
 
-def measure(suite: Suite, net: str, steps: int, results: dict[str, Any], say: Callable[[str], None]) -> None:
+def write(results: dict[str, Any], path: Path) -> None:
+    aside = path.with_suffix(".json.part")
+    aside.write_text(json.dumps(results, indent=1) + "\n")
+    aside.replace(path)
+
+
+def measure(
+    suite: Suite, net: str, steps: int, results: dict[str, Any], say: Callable[[str], None], save: Callable[[], None]
+) -> None:
     """All cases of one network and T."""
 
     def record(kind: str, case: Case, said: dict[str, Any]) -> None:
@@ -84,6 +89,7 @@ def measure(suite: Suite, net: str, steps: int, results: dict[str, Any], say: Ca
     memory = memories(suite, runs, net, steps)
     for case in runs:
         record("memory", case, memory[case.key])
+    save()
     able = [case for case in runs if memory[case.key]["status"] in ("ok", "not measured")]
     if not suite.times:
         return
@@ -95,6 +101,7 @@ def measure(suite: Suite, net: str, steps: int, results: dict[str, Any], say: Ca
         results["idle_cpu_seconds"] = round(results["idle_cpu_seconds"] + idle, 2)
         for (case, allocator), worker in zip(group, workers, strict=True):
             record("times", case, {"allocator": allocator, "group": number} | told_by(worker))
+        save()
 
 
 def told_by(worker: Worker) -> dict[str, Any]:

@@ -14,9 +14,9 @@ STATIC = "static image"
 MISSING = "-"
 
 
-def write_report(folders: list[Path], out: Path) -> None:
-    """Writes `out`/results.md and the plots from the folders' results.json."""
-    results = load(folders)
+def write_report(records: list[Path], out: Path) -> None:
+    """Writes `out`/results.md and the plots from what runs recorded."""
+    results = load(records)
     out.mkdir(parents=True, exist_ok=True)
     pictures = write_plots(results, out)
     (out / "results.md").write_text("\n".join(lines(results, pictures)) + "\n")

@@ -78,15 +78,15 @@ class Results:
         return found
 
 
-def load(folders: list[Path]) -> Results:
+def load(records: list[Path]) -> Results:
     """The results of one or several runs.
 
     Where several have a network and T, the times of the last one count, as ratios are of one run; memory is taken case
     by case.
     """
     results = Results()
-    for folder in folders:
-        run = json.loads((folder / "results.json").read_text())
+    for record in records:
+        run = json.loads(record.read_text())
         results.runs.append({name: value for name, value in run.items() if name not in ("times", "memory")})
         for kind in ("memory", "times"):
             by_place: dict[Place, list[dict[str, Any]]] = defaultdict(list)

@@ -18,9 +18,10 @@ import rheobase as rb  # noqa: E402
 from benchmarks import ours  # noqa: E402
 from benchmarks.cases import CASES, JELLY, OURS, PLAIN, case_of, chosen  # noqa: E402
 from benchmarks.driver import Suite, groups  # noqa: E402
-from benchmarks.memory import measured  # noqa: E402
 from benchmarks.nets import NETS  # noqa: E402
+from benchmarks.pool import memory_of_case  # noqa: E402
 from benchmarks.task import Task, unmarked  # noqa: E402
+from benchmarks.worker import Job  # noqa: E402
 
 T = 5
 QUICK = ["--quick", "--threads", "1", "--repeats", "3", "--warmup", "1", "--nets", "vgg", "--steps", "2"]
@@ -111,8 +112,8 @@ def test_spikingjellys_checkpoints_do_not_change_the_gradient_of_a_net_without_n
 
 def test_what_bptt_keeps_grows_with_time_and_what_sltt_keeps_does_not():
     def kept(key: str, steps: int) -> int:
-        task = Task.of("vgg", steps, True, torch.device("cpu"))
-        return measured(case_of(key).build(task), task).kept
+        kept_bytes: int = memory_of_case(Job(key, "vgg", steps, "cpu", 1, True, "memory"))["kept"]
+        return kept_bytes
 
     assert kept(f"{PLAIN}/BPTT, loop", 8) > 1.8 * kept(f"{PLAIN}/BPTT, loop", 4)
     assert kept(f"{PLAIN}/SLTT", 8) < 1.1 * kept(f"{PLAIN}/SLTT", 4)
