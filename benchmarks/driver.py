@@ -14,7 +14,7 @@ from benchmarks.nets import NETS
 from benchmarks.pool import Worker, interleaved, memory_of_case
 from benchmarks.worker import Job
 
-PROCESS = 500 * 2**20  # bytes of a process that has imported everything, and on a GPU of its context
+PROCESS = 300 * 2**20  # bytes of a process that has imported everything, and on a GPU of its context
 SHARE = 0.8  # of the free memory that may be used
 
 
