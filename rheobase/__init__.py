@@ -3,6 +3,7 @@
 from rheobase import datasets, losses, models
 from rheobase.inference import run, step
 from rheobase.layers import (
+    Feedback,
     Recurrent,
     Scale,
     SequenceBatchNorm1d,
@@ -43,6 +44,7 @@ __all__ = [
     "ATan",
     "CubaLIF",
     "FastSigmoid",
+    "Feedback",
     "InverseQuadratic",
     "Neuron",
     "Online",

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from rheobase.kernels import Kernel, kernel_of
 from rheobase.kernels.bits import PackedSpikes
-from rheobase.layers import SEQUENCE_NORMS, Recurrent, Scale, TimeSharedDropout
+from rheobase.layers import SEQUENCE_NORMS, Loop, Scale, TimeSharedDropout
 from rheobase.layout import channels_last, prefers_channels_last, viewing_any_layout
 from rheobase.neurons import Neuron, State
 from rheobase.norms import knows, normalised, running_statistics, uses_batch_statistics
@@ -224,7 +224,7 @@ class Sweep:
         plain = module.forward
         if isinstance(module, Neuron):
             return partial(self._neuron, module)
-        if isinstance(module, Recurrent):
+        if isinstance(module, Loop):
             return partial(self._in_time, self.treatment.recurrent, module)
         if isinstance(module, TimeSharedDropout):
             return partial(self._in_time, self.treatment.dropout, module)

@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +91,35 @@ class TimeLayer(nn.Module):
         )
 
 
-class Recurrent(TimeLayer):
+class Loop(TimeLayer):
+    """What hears its own output of the step before: output[t] = body(synapse(x[t]) + recurrent(output[t-1])).
+
+    output[-1] = 0. synapse, recurrent: layers with outputs of one shape.
+    """
+
+    def __init__(self, synapse: nn.Module, recurrent: nn.Module) -> None:
+        super().__init__()
+        self.synapse, self.recurrent = synapse, recurrent
+
+    @property
+    @abstractmethod
+    def body(self) -> nn.Module:
+        """What the sum of both currents goes through."""
+
+    @property
+    @abstractmethod
+    def heard(self) -> Neuron:
+        """The neurons of the body whose spikes come back."""
+
+    @abstractmethod
+    def silence(self, current: Tensor) -> Tensor:
+        """The output before the first step, zeros, for currents `[N, ...]` of one step."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input)
+
+
+class Recurrent(Loop):
     """Neurons that also hear their own spikes of the step before.
 
     current[t] = synapse(x[t]) + recurrent(spikes[t-1]), spikes[-1] = 0
@@ -99,13 +128,54 @@ class Recurrent(TimeLayer):
     """
 
     def __init__(self, synapse: nn.Module, recurrent: nn.Module, neuron: Neuron) -> None:
-        super().__init__()
+        super().__init__(synapse, recurrent)
         if not isinstance(neuron, Neuron):
             raise TypeError(f"Recurrent expects a neuron such as rheobase.LIF() last, got {type(neuron).__name__}.")
-        self.synapse, self.recurrent, self.neuron = synapse, recurrent, neuron
+        self.neuron = neuron
 
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input)
+    @property
+    def body(self) -> nn.Module:
+        return self.neuron
+
+    @property
+    def heard(self) -> Neuron:
+        return self.neuron
+
+    def silence(self, current: Tensor) -> Tensor:
+        return torch.zeros_like(current, requires_grad=False)
+
+
+class Feedback(Loop):
+    """Layers whose last spikes come back to the first current one step later.
+
+    spikes[t] = layers(synapse(x[t]) + feedback(spikes[t-1])), spikes[-1] = 0
+
+    layers: from the first neuron to the last; what follows the last neuron may only scale or pool.
+    shape: of the layers' output for one sample, `(C, H, W)`.
+
+    The form of OTTT's VGG-F (Xiao et al., NeurIPS 2022), whose code leaves the feedback out at the first step; here it
+    hears zeros then, which differs by its bias.
+    """
+
+    def __init__(self, synapse: nn.Module, feedback: nn.Module, layers: nn.Module, shape: Sequence[int]) -> None:
+        super().__init__(synapse, feedback)
+        if not any(isinstance(module, Neuron) for module in layers.modules()):
+            raise TypeError(f"Feedback expects layers with neurons such as rheobase.LIF(), got {layers}.")
+        self.layers, self.shape = layers, tuple(shape)
+
+    @property
+    def body(self) -> nn.Module:
+        return self.layers
+
+    @property
+    def heard(self) -> Neuron:
+        return [module for module in self.layers.modules() if isinstance(module, Neuron)][-1]
+
+    def silence(self, current: Tensor) -> Tensor:
+        return current.new_zeros(len(current), *self.shape)
+
+    def extra_repr(self) -> str:
+        return f"shape={self.shape}"
 
 
 class TimeSharedDropout(TimeLayer):
@@ -119,7 +189,8 @@ class TimeSharedDropout(TimeLayer):
 
     def mask(self, like: Tensor) -> Tensor:
         """A fresh mask of 0 and 1 / (1 - p), shaped like one step `[N, ...]`."""
-        return torch.empty_like(like, requires_grad=False).bernoulli_(1 - self.p).div_(1 - self.p)
+        mask = torch.empty(like.shape, dtype=like.dtype, device=like.device)  # whatever the memory order of `like`
+        return mask.bernoulli_(1 - self.p).div_(1 - self.p)
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input)

@@ -1,7 +1,8 @@
 """Losses of one step's output, the mean over the batch, and accuracy of a whole sequence."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,10 +10,12 @@ from torch import Tensor
 
 
 def _require_classes(output: Tensor, target: Tensor, loss: str) -> None:
+    if target.is_floating_point() and target.shape == output.shape:
+        return
     if target.is_floating_point() or target.dim() != 1 or output.dim() != 2:
         raise TypeError(
-            f"{loss} expects outputs [N, classes] and integer class targets [N], got {list(output.shape)} and "
-            f"{target.dtype} {list(target.shape)}."
+            f"{loss} expects outputs [N, classes] and integer class targets [N] or probabilities "
+            f"[N, classes], got {list(output.shape)} and {target.dtype} {list(target.shape)}."
         )
     if target.numel() and not 0 <= int(target.min()) <= int(target.max()) < output.shape[1]:
         raise ValueError(
@@ -22,7 +25,7 @@ def _require_classes(output: Tensor, target: Tensor, loss: str) -> None:
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy of logits `[N, C]` with classes `[N]`."""
+    """Cross entropy of logits `[N, C]` with classes `[N]` or probabilities `[N, C]`."""
     _require_classes(output, target, "cross_entropy")
     return F.cross_entropy(output, target)
 
@@ -65,9 +68,8 @@ def accuracy(outputs: Tensor, target: Tensor) -> float:
     return float((outputs.mean(0).argmax(1) == target).float().mean())
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[..., Any]] = {  # functions, and classes with options that make one
     "cross_entropy": cross_entropy,
     "mse": mse,
-    "cross_entropy_mse": CrossEntropyMSE(),
-    "cross_entropy_mse_one": CrossEntropyMSE(towards="one"),
+    "cross_entropy_mse": CrossEntropyMSE,
 }

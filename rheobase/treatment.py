@@ -10,12 +10,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from rheobase.kernels import Kernel
 from rheobase.kernels.autograd import Fired, Respond
-from rheobase.layers import Recurrent, TimeSharedDropout, WSConv2d, WSLinear
+from rheobase.layers import Loop, TimeSharedDropout, WSConv2d, WSLinear
 from rheobase.layout import channels_last, convolved, pays
 from rheobase.neurons import Neuron, State
 from rheobase.norms import STEADY_NORMS, NormedRespond, normalised_steady, normed_of, without_graph
 from rheobase.pools import pooled
 from rheobase.synapses import standardised_current
+from rheobase.wiring import origins
 
 if TYPE_CHECKING:
     from rheobase.engine import Sweep
@@ -56,18 +57,28 @@ class Treatment:
             once = sweep.once(norm, x, partial(normalised_steady, norm, sweep.steps))
         return sweep.normalised(norm, plain, x) if once is None else once
 
-    def recurrent(self, sweep: "Sweep", layer: Recurrent, x: Tensor) -> Tensor:
+    def recurrent(self, sweep: "Sweep", layer: Loop, x: Tensor) -> Tensor:
         """The layer step by step; its recurrent input is its own output of the step before."""
-        spikes = []
+        outputs = []
         currents = layer.synapse(x)
         for current in sweep.each_step(currents):
-            before = sweep.states.get(layer) or (torch.zeros_like(current, requires_grad=False),)
+            (before,) = sweep.states.get(layer) or (layer.silence(current),)
             if sweep.wiring:
-                sweep.wiring.leave(layer.neuron, before[0])
-            spike = layer.neuron(self.joined(sweep, currents, current, layer.recurrent(before[0])))
-            sweep.states[layer] = (spike.detach() if sweep.cut else spike,)
-            spikes.append(spike)
-        return sweep.folded(spikes)
+                sweep.wiring.leave(layer.heard, before)
+            output = layer.body(self.joined(sweep, currents, current, layer.recurrent(before)))
+            if output.shape != before.shape:
+                raise ValueError(
+                    f"Expected an output of shape {list(before.shape[1:])} a sample from the layers of "
+                    f"{sweep.name(layer)!r}, as given to it, got {list(output.shape[1:])}."
+                )
+            if sweep.wiring and origins(output) != {layer.heard}:
+                raise ValueError(
+                    f"What comes back in {sweep.name(layer)!r} must come from its last neuron alone, through layers "
+                    "without weights. Use SLTT, RateBP or BPTT, which do not need to know."
+                )
+            sweep.states[layer] = (output.detach() if sweep.cut else output,)
+            outputs.append(output)
+        return sweep.folded(outputs)
 
     def joined(self, sweep: "Sweep", currents: Tensor, current: Tensor, recurrent: Tensor) -> Tensor:
         """The current of a recurrent layer's neurons; `current` is the present step of `currents`."""

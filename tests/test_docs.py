@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from datasets.writers import write_cifar10
+
+from rheobase.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,16 +35,19 @@ def test_python_shown_runs(code: str) -> None:
 def test_commands_shown_run(text: str, tmp_path: Path) -> None:
     """In order, in one folder; training for one epoch on few samples."""
     binary = Path(sys.executable).parent / "rheobase"
+    write_cifar10(tmp_path / "cifar10", 20)
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
         if words[0] == "make":
             assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
             continue
         quick = QUICK if words[1:2] in (["train"], ["compare"]) else []
+        if words[1:2] == ["train"] and words[2] in RECIPES:
+            quick = ["--set", "epochs=1", "batch_size=16", "model.width=0.125", "data.verify=false", "data.steps=2"]
         done = subprocess.run(
             [str(binary), *words[1:], *quick],
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "RHEOBASE_DATA": str(tmp_path)},
             capture_output=True,
             text=True,
         )

@@ -37,8 +37,11 @@ ARROWS = {
     "chunks": ENGINE,
     "inference": ENGINE,
     "losses": BASE,
+    "flow_losses": BASE,
     "rules": ENGINE,
-    "datasets": BASE,
+    "transforms": BASE,
+    "events": BASE,
+    "datasets": BASE | {"transforms", "events"},
 }
 
 

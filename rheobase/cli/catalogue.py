@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import is_dataclass
 from typing import Any
 
 from rheobase import datasets
@@ -28,17 +27,15 @@ def catalogue() -> dict[str, dict[str, tuple[str, str]]]:
         },
         "neurons": described(NEURONS),
         "surrogates": described(SURROGATES),
-        "losses": {name: (summary(loss), loss_text(name, loss)) for name, loss in LOSSES.items()},
+        "losses": {
+            name: (summary(loss), call(name, options_of(loss), left_out=()) if isinstance(loss, type) else name)
+            for name, loss in LOSSES.items()
+        },
     }
 
 
 def described(table: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     return {name: (summary(make), call(name, options_of(make), left_out=_GIVEN)) for name, make in table.items()}
-
-
-def loss_text(name: str, loss: object) -> str:
-    """The loss with its settings, where it has any."""
-    return repr(loss) if is_dataclass(loss) else name
 
 
 def summary(thing: object) -> str:

@@ -1,13 +1,16 @@
 """From the words of the command line to a command."""
 
 from collections.abc import Callable, Sequence
+from types import FunctionType
 
 import tyro
 
 from rheobase.cli.commands import evaluate, go_on, show_list, train
 from rheobase.cli.comparing import compare
+from rheobase.cli.data import data
+from rheobase.cli.recipes import show_recipes, starting_point
 from rheobase.rules.rule import Rule
-from rheobase.training import DivergedError
+from rheobase.training import DivergedError, Experiment
 
 EXPECTED = (
     ValueError, TypeError, FileNotFoundError, FileExistsError, NotImplementedError, ImportError, DivergedError,
@@ -19,16 +22,31 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "evaluate": evaluate,
     "resume": go_on,
     "list": show_list,
+    "data": data,
+    "recipes": show_recipes,
 }
 
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Runs the command that `arguments` name; its exit code."""
+    commands = dict(COMMANDS)
+    if arguments[0] == "train":
+        experiment, rest = starting_point(arguments[1:])
+        arguments, commands["train"] = ["train", *rest], starting_from(experiment)
     code: int = tyro.extras.subcommand_cli_from_dict(
-        COMMANDS, prog="rheobase", description="Train spiking networks with many learning rules.", args=arguments,
+        commands, prog="rheobase", description="Train spiking networks with many learning rules.", args=arguments,
         sort_subcommands=False, registry=registry(),
     )  # fmt: skip
     return code
+
+
+def starting_from(experiment: Experiment) -> Callable[..., int]:
+    """The command `train` with the experiment's fields as its flags' defaults."""
+    command = FunctionType(train.__code__, train.__globals__, train.__name__, train.__defaults__)
+    command.__doc__, command.__annotations__ = train.__doc__, train.__annotations__
+    assert command.__defaults__ is not None
+    command.__defaults__ = (experiment, *command.__defaults__[1:])
+    return command
 
 
 def registry() -> tyro.constructors.ConstructorRegistry:

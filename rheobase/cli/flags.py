@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from rheobase.training import Experiment
-from rheobase.training.choice import read_call
+from rheobase.training.choice import read_call, written_call
 
 DEFAULT = Experiment()
 Flags = Annotated[Experiment, tyro.conf.arg(name="")]
@@ -26,8 +26,7 @@ def with_data_options(experiment: Experiment, **options: int | None) -> Experime
     twice = own.keys() & given.keys()
     if twice:
         raise ValueError(f"{sorted(twice)[0]} is given twice: in --data {experiment.data!r} and by its own flag.")
-    text = ", ".join(f"{option}={value!r}" for option, value in (own | given).items())
-    return replace(experiment, data=f"{name}({text})") if text else experiment
+    return replace(experiment, data=written_call(name, own | given)) if given else experiment
 
 
 def new_folder(what: str) -> Path:

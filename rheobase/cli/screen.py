@@ -8,7 +8,9 @@ _COMMANDS = (
     ("rheobase compare", "train with several rules; table, JSON, picture", "rheobase compare bptt sltt ottt"),
     ("rheobase evaluate", "the test accuracy of a run", "rheobase evaluate runs/mine"),
     ("rheobase resume", "go on with a run that was stopped", "rheobase resume runs/mine"),
+    ("rheobase recipes", "the papers' experiments and what was published", "rheobase train sltt-cifar10"),
     ("rheobase list", "rules, models, data sets, neurons, ...", "rheobase list rules"),
+    ("rheobase data", "list, check or fetch published data sets", "rheobase data fetch cifar10"),
 )
 
 

@@ -9,9 +9,15 @@ from dataclasses import fields, replace
 from typing import Any
 
 from rheobase.datasets.camera import Camera
+from rheobase.datasets.cifar import cifar10, cifar100
+from rheobase.datasets.cifar10_dvs import cifar10_dvs
 from rheobase.datasets.digits import digits
+from rheobase.datasets.dvs_gesture import dvs_gesture
+from rheobase.datasets.imagenet import imagenet
 from rheobase.datasets.layouts import Layout, Pixels, Rows, Static, Stored
 from rheobase.datasets.mnist import fashion_mnist, mnist
+from rheobase.datasets.ncaltech101 import n_caltech101
+from rheobase.datasets.nmnist import n_mnist
 from rheobase.datasets.saccade_order import saccade_order
 from rheobase.datasets.saccades import saccade_digits, saccade_fashion_mnist, saccade_mnist, saccades
 from rheobase.datasets.sequences import Batches, Data, Sequences
@@ -26,6 +32,7 @@ from rheobase.datasets.sequential import (
     row_sequential,
 )
 from rheobase.datasets.splits import Split
+from rheobase.datasets.spoken import shd, ssc
 from rheobase.names import choose
 
 __all__ = [
@@ -40,9 +47,12 @@ __all__ = [
     "Split",
     "Static",
     "Stored",
+    "cifar10",
+    "cifar100",
     "descriptions",
     "digits",
     "fashion_mnist",
+    "imagenet",
     "load",
     "mnist",
     "options_of",
@@ -56,6 +66,15 @@ DATASETS: dict[str, Callable[..., Data]] = {
     "digits": digits,
     "mnist": mnist,
     "fashion-mnist": fashion_mnist,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "imagenet": imagenet,
+    "cifar10-dvs": cifar10_dvs,
+    "dvs128-gesture": dvs_gesture,
+    "n-mnist": n_mnist,
+    "n-caltech101": n_caltech101,
+    "shd": shd,
+    "ssc": ssc,
     "row-digits": row_digits,
     "row-mnist": row_mnist,
     "row-fashion-mnist": row_fashion_mnist,

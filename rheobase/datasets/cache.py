@@ -1,16 +1,24 @@
 """Results kept on disk under a name made of everything they depend on."""
 
+import errno
 import hashlib
 import json
+import math
 import os
+import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from rheobase.datasets.row_file import RowFile, told
+from rheobase.datasets.samples import Mapped
 
 
 def folder() -> Path:
@@ -41,6 +49,63 @@ def cached(name: str, settings: Mapping[str, Any], build: Callable[[], Tensor]) 
     except OSError as error:
         warnings.warn(f"Could not keep {path} ({error}); set RHEOBASE_CACHE to a folder.", stacklevel=2)
     return result
+
+
+def cached_rows(
+    name: str,
+    settings: Mapping[str, Any],
+    build: Callable[[], Iterable[np.ndarray[Any, Any]]],
+    *,
+    count: int,
+    shape: tuple[int, ...],
+) -> Mapped:
+    """The `count` rows of `shape` that `build()` yields, or did when it was last called with the same settings.
+
+    They are in a .npy file and stay there; one row at a time is in memory while they are made. Whole numbers
+    are kept as uint8, int16 or int32, the narrowest that holds all; float32 as it is.
+
+    The file is written aside and renamed together with a .json file that tells its key, hash, shape, type and
+    size, so processes may do this at once, and what stops half-way leaves nothing under these names. A file
+    that is not as the .json file tells is made anew with a warning; the rows are not hashed again to see that.
+
+    Raises ValueError where `build` yields other rows, OSError where there is no room for them: they may be too
+    large for memory, so they are not handed back without a file.
+    """
+    if count < 1 or min(shape, default=1) < 1:
+        raise ValueError(f"Expected at least 1 row of at least 1 number, got {count} of shape {list(shape)}.")
+    path = folder() / f"{name}-{key(settings)[:20]}.npy"
+    if path.with_suffix(".json").is_file():
+        try:
+            return Mapped(path, told(path, key(settings), (count, *shape)))
+        except ValueError as error:
+            warnings.warn(f"{path} is damaged ({error}); it is made anew.", stacklevel=2)
+    needed = count * math.prod(shape)
+    with room(path, needed):
+        file = RowFile(path, count, shape)
+    try:
+        with room(path, needed):
+            if shutil.disk_usage(path.parent).free < needed:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        for row in build():
+            with room(path, needed):
+                file.append(row)
+        with room(path, needed):
+            return Mapped(path, file.finish(key(settings)))
+    finally:
+        file.discard()
+
+
+@contextmanager
+def room(path: Path, needed: int) -> Iterator[None]:
+    """An OSError inside says what to do; `needed` is the least number of bytes of the file at `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"Could not write {path}, at least {needed / 1e6:.1f} MB ({error.strerror}); "
+            "set RHEOBASE_CACHE to a folder with room",
+        ) from error
 
 
 def read(path: Path, expected_key: str) -> Tensor:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from rheobase.datasets.layouts import Static
+from rheobase.datasets.samples import in_memory
 from rheobase.datasets.sequences import Data, Sequences, stratified_order
 from rheobase.datasets.splits import WHOLE, Split
 
@@ -18,7 +19,7 @@ def digits(*, steps: int = 8, split: Split = WHOLE) -> Data:
     """
 
     def flat(_: str, part: Sequences) -> Sequences:
-        return replace(part, samples=part.samples.flatten(1))
+        return replace(part, samples=in_memory(part.samples).flatten(1))
 
     return digit_images(steps=steps, split=split).each("digits", flat)
 

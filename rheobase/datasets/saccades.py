@@ -11,6 +11,7 @@ from rheobase.datasets.camera import CORNERS, NMNIST, Camera
 from rheobase.datasets.images import images
 from rheobase.datasets.layouts import Stored
 from rheobase.datasets.recording import record
+from rheobase.datasets.samples import in_memory
 from rheobase.datasets.sequences import Data, Sequences
 from rheobase.datasets.splits import WHOLE, Split
 
@@ -50,7 +51,7 @@ def recorded(
     events = cached(
         "saccades",
         settings(which, part, chosen, orders, camera, bins),
-        lambda: record(part.samples[:, 0], chosen, orders, camera, bins=bins, stream=which),
+        lambda: record(in_memory(part.samples)[:, 0], chosen, orders, camera, bins=bins, stream=which),
     )
     return replace(part, samples=events, layout=Stored())
 

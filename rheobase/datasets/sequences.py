@@ -1,4 +1,4 @@
-"""One split of a data set in memory, its time-first batches, and the three splits together."""
+"""One split of a data set, its time-first batches, and the three splits together."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -8,25 +8,29 @@ import torch
 from torch import Tensor
 
 from rheobase.datasets.layouts import Layout
+from rheobase.datasets.samples import Chosen, Samples, rows
+from rheobase.transforms import Transform
 
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Labelled samples in memory and how a batch of them becomes a time-first sequence.
+    """Labelled samples and how a batch of them becomes a time-first sequence.
 
-    samples: `[M, ...]`, any dtype, finite.
+    samples: `[M, ...]`, any dtype, finite; a tensor, or `Samples` that are read when wanted.
     targets: `[M]`, int64, each in 0 .. classes - 1.
     layout: makes `[T, N, ...]` of samples `[N, ...]`.
+    transforms: change each batch, one after the other.
     """
 
-    samples: Tensor = field(repr=False)
+    samples: Tensor | Samples = field(repr=False)
     targets: Tensor = field(repr=False)
     layout: Layout
     classes: int
+    transforms: tuple[Transform, ...] = ()
 
     def __post_init__(self) -> None:
-        check_labels(self.samples, self.targets, self.classes)
-        if self.samples.is_floating_point() and not self.samples.isfinite().all():
+        check_labels(tuple(self.samples.shape), self.targets, self.classes)
+        if isinstance(self.samples, Tensor) and self.samples.is_floating_point() and not self.samples.isfinite().all():
             bad = int((~self.samples.isfinite()).sum())
             raise ValueError(f"Expected finite samples, got {bad} values that are NaN or infinite.")
         self.layout.describe(self.stored)
@@ -46,8 +50,12 @@ class Sequences:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one step, without N."""
-        return self.layout.describe(self.stored)[1]
+        """The shape of one step, without N, after the transforms."""
+        shape = self.layout.describe(self.stored)[1]
+        if not self.transforms:
+            return shape
+        xs, _ = self.batch(torch.zeros(1, dtype=torch.int64), torch.Generator().manual_seed(0))
+        return tuple(xs.shape[2:])
 
     def batches(
         self,
@@ -64,9 +72,21 @@ class Sequences:
         """
         return Batches(self, size, generator, torch.device(device), drop_last)
 
+    def batch(
+        self, indices: Tensor, generator: torch.Generator, device: str | torch.device = "cpu"
+    ) -> tuple[Tensor, Tensor]:
+        """The samples at `indices`, `[N]` int64, as `(xs [T, N, ...] float32, target [N])`, transformed."""
+        xs = self.layout.time_first(rows(self.samples, indices).to(device))
+        target = self.targets[indices].to(device)
+        for transform in self.transforms:
+            xs, target = transform(xs, target, generator)
+        return xs, target
+
     def select(self, indices: Tensor) -> "Sequences":
         """The samples at `indices`, `[K]` int64, in that order."""
-        return replace(self, samples=self.samples[indices], targets=self.targets[indices])
+        samples = self.samples
+        chosen = samples[indices] if isinstance(samples, Tensor) else Chosen(samples, indices)
+        return replace(self, samples=chosen, targets=self.targets[indices])
 
     def take(self, count: int, *, seed: int = 0) -> "Sequences":
         """The first `count` samples of the seeded stratified order, so `take(k)` begins `take(n)` for k < n.
@@ -80,7 +100,11 @@ class Sequences:
     def fingerprint(self) -> str:
         """SHA-256 of the samples and targets with their dtype and shape, as hexadecimal digits."""
         digest = hashlib.sha256()
+        if isinstance(self.samples, Samples):
+            digest.update(self.samples.digest().encode())
         for tensor in (self.samples, self.targets):
+            if isinstance(tensor, Samples):
+                continue
             digest.update(f"{tensor.dtype}{list(tensor.shape)}".encode())
             digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
@@ -110,13 +134,11 @@ class Batches:
         return samples // self.size if self.drop_last else -(-samples // self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        source = self.sequences
-        order = None if self.generator is None else torch.randperm(len(source), generator=self.generator)
+        samples = len(self.sequences)
+        generator = self.generator or torch.Generator().manual_seed(0)
+        order = torch.arange(samples) if self.generator is None else torch.randperm(samples, generator=generator)
         for start in range(0, len(self) * self.size, self.size):
-            window = slice(start, start + self.size)
-            chosen = window if order is None else order[window]
-            samples, target = source.samples[chosen], source.targets[chosen]
-            yield source.layout.time_first(samples.to(self.device)), target.to(self.device)
+            yield self.sequences.batch(order[start : start + self.size], generator, self.device)
 
 
 @dataclass(frozen=True)
@@ -140,15 +162,22 @@ class Data:
             change("test", self.test),
         )
 
+    def transformed(self, *, train: tuple[Transform, ...] = (), every: tuple[Transform, ...] = ()) -> "Data":
+        """With transforms of the train part, then of every part."""
 
-def check_labels(samples: Tensor, targets: Tensor, classes: int) -> None:
-    """Raises ValueError or TypeError unless `targets` are class numbers, one for each sample."""
+        def with_transforms(which: str, part: Sequences) -> Sequences:
+            added = (*train, *every) if which == "train" else every
+            return replace(part, transforms=(*part.transforms, *added))
+
+        return self.each(self.name, with_transforms)
+
+
+def check_labels(shape: tuple[int, ...], targets: Tensor, classes: int) -> None:
+    """Raises ValueError or TypeError unless `targets` are class numbers, one for each of the samples of `shape`."""
     if targets.dtype != torch.int64 or targets.ndim != 1:
         raise TypeError(f"Expected targets [M] of int64, got {list(targets.shape)} of {targets.dtype}.")
-    if samples.ndim < 1 or len(samples) != len(targets):
-        raise ValueError(
-            f"Expected one sample for each of {len(targets)} targets, got samples of shape {list(samples.shape)}."
-        )
+    if not shape or shape[0] != len(targets):
+        raise ValueError(f"Expected one sample for each of {len(targets)} targets, got samples of shape {list(shape)}.")
     if not len(targets):
         raise ValueError("Expected at least one sample, got none.")
     low, high = int(targets.min()), int(targets.max())

@@ -21,6 +21,7 @@ _SERIAL = 1 << 14  # neurons times steps below which more threads cost more than
 _BOOKKEEPING = vars(nn.Module()).keys() - {"training"}
 
 _found: WeakKeyDictionary[Neuron, tuple[Any, "Kernel | None"]] = WeakKeyDictionary()
+_latest: WeakKeyDictionary[type[Neuron], tuple[Any, "Kernel | None"]] = WeakKeyDictionary()  # its twins need no other
 
 
 def kernel_of(neuron: Neuron, current: Tensor) -> "Kernel | None":
@@ -34,12 +35,13 @@ def kernel_of(neuron: Neuron, current: Tensor) -> "Kernel | None":
         if parts is None:
             return None
         settings = _settings(neuron)
-        known = _found.get(neuron)
-        if known is not None and settings is not None and known[0] == (real, parts, settings):
-            return known[1]
-        kernel = _made(neuron, parts, real)
-    _found[neuron] = (real, parts, settings), kernel
-    return kernel
+        for known in (_found.get(neuron), _latest.get(type(neuron))):
+            if known is not None and settings is not None and known[0] == (real, parts, settings):
+                break
+        else:
+            known = (real, parts, settings), _made(neuron, parts, real)
+    _found[neuron] = _latest[type(neuron)] = known
+    return known[1]
 
 
 def _parts(neuron: Neuron, step: Tensor) -> int | None:

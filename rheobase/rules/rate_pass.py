@@ -12,7 +12,7 @@ from rheobase.engine import Sweep, at_least_float32
 from rheobase.kernels import Response
 from rheobase.kernels.autograd import Respond
 from rheobase.kernels.norm import in_order, observed, ordered_as
-from rheobase.layers import SEQUENCE_NORMS, Recurrent, TimeSharedDropout
+from rheobase.layers import SEQUENCE_NORMS, Loop, TimeSharedDropout
 from rheobase.neurons import Neuron
 from rheobase.norms import STEADY_NORMS, affine, knows, observed_by_batch, statistics, uses_batch_statistics
 from rheobase.rules.commutes import CommutesWithMean
@@ -154,7 +154,7 @@ class SpikePass(Treatment):
             self._means.add((norm, place, "offset"), (mean * inverse).view(shape))
         return y
 
-    def recurrent(self, sweep: Sweep, layer: Recurrent, x: Tensor) -> Tensor:
+    def recurrent(self, sweep: Sweep, layer: Loop, x: Tensor) -> Tensor:
         before = sweep.states.get(layer)
         spikes = super().recurrent(sweep, layer, x)
         heard = sweep.unfolded(spikes)[:-1]
@@ -230,8 +230,8 @@ class RatePass(Treatment):
                 y = RateNorm.apply(self.guard.as_is(x), norm.weight, norm.bias, normalised, inverse).to(x.dtype)
         return self.guard.marked(y, like=x)
 
-    def recurrent(self, sweep: Sweep, layer: Recurrent, x: Tensor) -> Tensor:
-        return layer.neuron(layer.synapse(x) + layer.recurrent(self._observed[layer, 0, "heard"]))
+    def recurrent(self, sweep: Sweep, layer: Loop, x: Tensor) -> Tensor:
+        return layer.body(layer.synapse(x) + layer.recurrent(self._observed[layer, 0, "heard"]))
 
     def dropout(self, sweep: Sweep, dropout: TimeSharedDropout, x: Tensor) -> Tensor:
         with self.guard.trusted():

@@ -32,6 +32,12 @@ def read_call(text: str) -> tuple[str, dict[str, Any]]:
         raise ValueError(f"Cannot read {text!r}: write name or name(option=value, ...).") from error
 
 
+def written_call(name: str, options: Mapping[str, object]) -> str:
+    """The inverse of `read_call`."""
+    text = ", ".join(f"{option}={value!r}" for option, value in options.items())
+    return f"{name}({text})" if text else name
+
+
 def _option(name: str | None) -> str:
     if name is None:
         raise ValueError("** is not an option")
@@ -108,9 +114,6 @@ def text_of(name: str, thing: object) -> str:
     """The text that makes the dataclass `thing` again under `name`, with the fields that are not the default."""
     if not is_dataclass(thing):
         return name
-    options = [
-        f"{field.name}={getattr(thing, field.name)!r}"
-        for field in fields(thing)
-        if field.init and getattr(thing, field.name) != field.default
-    ]
-    return f"{name}({', '.join(options)})" if options else name
+    own = {field.name: getattr(thing, field.name) for field in fields(thing) if field.init}
+    defaults = {field.name: field.default for field in fields(thing)}
+    return written_call(name, {option: value for option, value in own.items() if value != defaults[option]})

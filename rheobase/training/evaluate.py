@@ -37,11 +37,18 @@ def read_experiment(folder: Path) -> Experiment:
 def load_run(folder: Path) -> tuple[Experiment, Data, nn.Module]:
     """The experiment, the data and the model with its best weights of the run in `folder`."""
     experiment = read_experiment(folder)
-    weights = read_weights(folder / WEIGHTS)
     data = experiment.load_data()
     model = experiment.build_model(data)
+    load_weights(model, folder)
+    return experiment, data, model.to(device_named(experiment.device))
+
+
+def load_weights(model: nn.Module, folder: Path) -> None:
+    """Gives the model the best weights of the run in `folder`. Raises ValueError where they do not fit."""
+    weights = read_weights(folder / WEIGHTS)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"The weights in {folder} do not fit the model of its {CONFIG}: {error}") from error
-    return experiment, data, model.to(device_named(experiment.device))
+        raise ValueError(
+            f"The weights in {folder} do not fit the model ({CONFIG} there says of what): {error}"
+        ) from error

@@ -44,16 +44,24 @@ class Experiment:
     """What moves the weights."""
     learning_rate: float = 5e-3
     """At the start."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """With cosine the learning rate falls to 0 over the run, batch by batch."""
+    schedule: Literal["cosine", "cosine_by_epoch", "constant"] = "cosine"
+    """With cosine the learning rate falls to 0 over the run, batch by batch; by epoch it stays the same within each."""
     weight_decay: float = 0.0
     """Decoupled with adamw, a squared penalty with the others."""
+    decays: Literal["all", "weights"] = "all"
+    """What weight decay acts on: all parameters, or only the weights of layers (tensors of two or more dimensions)."""
     momentum: float = 0.0
     """Of sgd; the others have their own."""
     epochs: int = 25
     """Passes over the train part."""
     batch_size: int = 64
     """Samples in a batch."""
+    drop_last: bool = True
+    """Leave out an epoch's last batch where it is smaller than the others."""
+    update: Literal["batch", "step"] = "batch"
+    """When the weights move: after each batch, or at each learning step of its sequence (online rules)."""
+    weights: str | None = None
+    """The folder of a run whose best weights this one starts from; random ones without."""
     seed: int = 0
     """Of the weights, of the order of the samples and of what the rule draws; the data have a seed of their own."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -74,7 +82,7 @@ class Experiment:
         chosen("model", self.model, MODELS, given=_GIVEN)
         if self.neuron is not None:
             chosen("neuron", self.neuron, NEURONS)
-        choose("loss", self.loss, LOSSES)
+        self.loss_function()
         self.learning_rule()
 
     def _require_numbers(self) -> None:
@@ -87,6 +95,8 @@ class Experiment:
                 raise ValueError(f"Expected {name} >= 0, got {getattr(self, name)}.")
         if not self.learning_rate > 0:
             raise ValueError(f"Expected learning_rate > 0, got {self.learning_rate}.")
+        if self.decays != "all" and not self.weight_decay:
+            raise ValueError(f'decays="{self.decays}" has no effect with weight_decay=0.')
         if self.momentum and self.optimizer != "sgd":
             raise ValueError(
                 f'momentum={self.momentum} has no effect with optimizer="{self.optimizer}": use "sgd" or leave it out.'
@@ -122,7 +132,14 @@ class Experiment:
         return partial(kind, **options)
 
     def loss_function(self) -> Loss:
-        return cast("Loss", choose("loss", self.loss, LOSSES))
+        name, options = read_call(self.loss)
+        loss = choose("loss", name, LOSSES)
+        if isinstance(loss, type):
+            make, options = chosen("loss", self.loss, LOSSES)
+            return cast("Loss", make(**options))
+        if options:
+            raise ValueError(f"Loss {name!r} has no options, got {', '.join(options)}.")
+        return cast("Loss", loss)
 
     def settings(self) -> dict[str, Any]:
         """The fields as JSON has them; a rule object becomes its text."""

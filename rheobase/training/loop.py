@@ -4,6 +4,7 @@ import math
 import random
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from rheobase.datasets import Data
 from rheobase.training.environment import device_named
-from rheobase.training.evaluate import evaluate
+from rheobase.training.evaluate import evaluate, load_weights
 from rheobase.training.experiment import Experiment
 from rheobase.training.health import ailments, firing_rates
 from rheobase.training.progress import Progress
@@ -53,44 +54,55 @@ class Loop:
         self.rule, self.loss = experiment.learning_rule(), experiment.loss_function()
         random.seed(experiment.seed)
         torch.manual_seed(experiment.seed)
-        self.model = experiment.build_model(data).to(self.device)
+        self.model = experiment.build_model(data)
+        if experiment.weights is not None:
+            load_weights(self.model, Path(experiment.weights))
+        self.model.to(self.device)
         self.optimizer = make_optimizer(experiment, self.model)
         self.order = torch.Generator().manual_seed(experiment.seed)
         self.batches = data.train.batches(
-            min(experiment.batch_size, len(data.train)), generator=self.order, device=self.device, drop_last=True
-        )
+            min(experiment.batch_size, len(data.train)), generator=self.order, device=self.device,
+            drop_last=experiment.drop_last,
+        )  # fmt: skip
         self.done = 0
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_accuracy = 0, -1.0
 
     def epoch(self, progress: Progress) -> Epoch:
         """Trains for one epoch, then evaluates on the validation part."""
-        number, size = self.done + 1, self.batches.size
+        number, update = self.done + 1, self.update_at_step if self.experiment.update == "step" else None
         self.model.train()
-        started, losses, right = time.perf_counter(), 0.0, 0
+        started, losses, right, seen = time.perf_counter(), 0.0, 0, 0
         for batch, (xs, target) in enumerate(self.batches, start=1):
             rate = self._set_learning_rate(batch)
             self.optimizer.zero_grad()
-            result = self.rule.backward(self.model, xs, target, loss=self.loss)
+            result = self.rule.backward(self.model, xs, target, loss=self.loss, after_step=update)
             loss = float(result.loss)
             if not math.isfinite(loss):
                 raise DivergedError(
                     f"The loss is {loss} in epoch {number}, batch {batch} of {len(self.batches)}: lower the learning "
                     f"rate ({rate:g} there), or the gain of the weights."
                 )
-            self.optimizer.step()
+            if update is None:
+                self.optimizer.step()
             losses += loss
-            right += int((result.outputs.mean(0).argmax(1) == target).sum())
-            progress.batch(number, batch, loss, batch * size / (time.perf_counter() - started))
+            classes = target if target.ndim == 1 else target.argmax(1)  # of mixed samples the larger part counts
+            right += int((result.outputs.mean(0).argmax(1) == classes).sum())
+            seen += len(target)
+            progress.batch(number, batch, loss, seen / (time.perf_counter() - started))
         seconds = time.perf_counter() - started
         self.done = number
-        seen = len(self.batches) * size
         rates = self._firing_rates()
         record = Epoch(
             number, losses / len(self.batches), right / seen, self._validate(), rate, seconds, seen / seconds,
             rates, ailments(rates),
         )  # fmt: skip
         return record
+
+    def update_at_step(self) -> None:
+        """The weights move, and the gradient of the next learning step starts from nothing."""
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
     def test_accuracy(self) -> float:
         """Of the best weights, which the model has afterwards."""
@@ -126,8 +138,9 @@ class Loop:
     def _set_learning_rate(self, batch: int) -> float:
         experiment = self.experiment
         rate = experiment.learning_rate
-        if experiment.schedule == "cosine":
-            share = (self.done + (batch - 1) / len(self.batches)) / experiment.epochs
+        if experiment.schedule != "constant":
+            within = (batch - 1) / len(self.batches) if experiment.schedule == "cosine" else 0
+            share = (self.done + within) / experiment.epochs
             rate *= 0.5 * (1 + math.cos(math.pi * share))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -157,8 +170,14 @@ class Loop:
 
 
 def make_optimizer(experiment: Experiment, model: nn.Module) -> torch.optim.Optimizer:
-    parameters, rate, decay = model.parameters(), experiment.learning_rate, experiment.weight_decay
+    rate, decay = experiment.learning_rate, experiment.weight_decay
+    is_free = {p: experiment.decays == "weights" and p.ndim < 2 for p in model.parameters()}
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in is_free if not is_free[p]]},
+        {"params": [p for p in is_free if is_free[p]], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
     if experiment.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=experiment.momentum)
+        return torch.optim.SGD(groups, lr=rate, weight_decay=decay, momentum=experiment.momentum)
     kind = torch.optim.Adam if experiment.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=rate, weight_decay=decay)
+    return kind(groups, lr=rate, weight_decay=decay)
