@@ -52,10 +52,11 @@ class Worker:
         line = self._process.stdout.readline() if ready else b""
         said: dict[str, Any] | None = json.loads(line) if line else None
         if said is None:
-            self.stop()
+            self._end()
             self._errors.seek(0)
             last = self._errors.read().decode(errors="replace").strip().splitlines()[-1:]
             self.failure = {"status": "error", "reason": f"ended with {self._process.returncode}: {' '.join(last)}"}
+            self.stop()
         elif "status" in said:
             self.failure = said
             self.stop()
@@ -82,11 +83,14 @@ class Worker:
             return 0.0
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def stop(self) -> None:
+    def _end(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
+
+    def stop(self) -> None:
+        self._end()
+        for pipe in (self._process.stdin, self._process.stdout, self._errors):
             if pipe is not None:
                 with suppress(BrokenPipeError):
                     pipe.close()

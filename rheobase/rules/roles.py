@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from rheobase.engine import Sweep
 from rheobase.neurons import Neuron
-from rheobase.wiring import OUTPUT, Wiring
+from rheobase.wiring import Wiring
 
 if TYPE_CHECKING:
     from rheobase.rules.eligibility import Traces
@@ -35,15 +35,15 @@ def role(traces: "Traces", sweep: Sweep, synapse: nn.Module, wiring: Wiring) -> 
     receivers = wiring.receivers[synapse]
     integrates = any(isinstance(m, Neuron) and not m.spiking for m in receivers)
     fires = any(isinstance(m, Neuron) and m.spiking for m in receivers)
-    if traces.acausal and not (fires or integrates or receivers == {OUTPUT}):
+    after = wiring.neurons_after(synapse)
+    if traces.acausal and after and not (fires or integrates):
         found = ", ".join(repr(sweep.name(m)) for m in receivers) or "nothing"
         raise ValueError(
             f"A rule with a postsynaptic trace (S-TLLR) cannot find the neuron of synapse {sweep.name(synapse)!r}: its "
             f"output reaches {found} before any neuron. Put a neuron after each hidden synapse, or use SLTT, OTTT or "
             "RateBP."
         )
-    after = wiring.neurons_after(synapse)
-    if not after:
+    if not after:  # a part of the readout
         before = wiring.neurons_before(synapse)
         if not traces.on_readout or not before:
             return Role()
