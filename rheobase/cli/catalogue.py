@@ -8,6 +8,7 @@ from rheobase import datasets
 from rheobase.datasets import DATASETS
 from rheobase.losses import LOSSES
 from rheobase.models import MODELS
+from rheobase.models.sizes import parameters, published_input
 from rheobase.neurons import NEURONS
 from rheobase.rules import RULES
 from rheobase.surrogates import SURROGATES
@@ -36,6 +37,13 @@ def catalogue() -> dict[str, dict[str, tuple[str, str]]]:
 
 def described(table: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     return {name: (summary(make), call(name, options_of(make), left_out=_GIVEN)) for name, make in table.items()}
+
+
+def size_of(model: str) -> str:
+    """How many parameters the model has on the data it is known for."""
+    shape, classes = published_input(model)
+    count = parameters(MODELS[model], shape, classes)
+    return f"{count:,} parameters for {classes} outputs and steps of {' x '.join(map(str, shape))}"
 
 
 def summary(thing: object) -> str:

@@ -80,7 +80,7 @@ def show_list(kind: Annotated[Kind | None, tyro.conf.Positional] = None) -> int:
     Args:
         kind: all of them by default.
     """
-    from rheobase.cli.catalogue import catalogue
+    from rheobase.cli.catalogue import catalogue, size_of
 
     console = Console(highlight=False, soft_wrap=True)
     for title, entries in catalogue().items():
@@ -90,6 +90,8 @@ def show_list(kind: Annotated[Kind | None, tyro.conf.Positional] = None) -> int:
                 console.print(f"  [cyan]{name:<22}[/] {escape(line)}")
                 if kind and call != name:
                     console.print(f"  {'':<22} [dim]{escape(call)}[/]")
+                if kind == "models":
+                    console.print(f"  {'':<22} [dim]{size_of(name)}[/]")
     return 0
 
 
