@@ -1,5 +1,9 @@
 """Architectures: one family a file, plain modules, sizes as data."""
 
+from collections.abc import Callable
+
+from torch import nn
+
 from rheobase.models.convnet import convnet
 from rheobase.models.flow import flow
 from rheobase.models.membrane_resnet import ms_resnet18, preact_resnet34
@@ -19,7 +23,7 @@ from rheobase.models.vgg_f import vgg_f
 from rheobase.models.vgg_sws import vgg_sws
 from rheobase.models.ws_convnet import ws_convnet
 
-MODELS = {
+MODELS: dict[str, Callable[..., nn.Module]] = {
     "convnet": convnet,
     "flow": flow,
     "mlp": mlp,
