@@ -86,13 +86,22 @@ def cached_rows(
         with room(path, needed):
             if shutil.disk_usage(path.parent).free < needed:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        for row in build():
+        for row in watched(build(), count, name):
             with room(path, needed):
                 file.append(row)
         with room(path, needed):
             return Mapped(path, file.finish(key(settings)))
     finally:
         file.discard()
+
+
+def watched(rows: Iterable[np.ndarray[Any, Any]], count: int, name: str) -> Iterable[np.ndarray[Any, Any]]:
+    """The rows, with a bar on a terminal that tells how many are made: the first time may take minutes."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(rows, f"Making {name}", total=count, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from rheobase.datasets.cache import cached, cached_rows, key
+from rheobase.datasets.cache import cached, cached_rows, key, watched
 from rheobase.datasets.row_file import RowFile
 from rheobase.datasets.samples import in_memory
 
@@ -287,3 +287,12 @@ def test_two_processes_may_write_the_same_results_at_once(folder):
     build = Builder()
     assert int(cached("shared", {"a": 1}, build).sum()) == 21_000_000
     assert build.calls == 0
+
+
+def test_a_terminal_sees_how_many_rows_are_made(monkeypatch, capsys):
+    made = [np.full((2,), i) for i in range(3)]
+    assert [row.tolist() for row in watched(iter(made), 3, "events")] == [row.tolist() for row in made]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    list(watched(iter(made), 3, "events"))
+    assert "Making events" in capsys.readouterr().err
