@@ -12,6 +12,7 @@ from rich.table import Table
 
 from rheobase.names import choose
 from rheobase.recipes import RECIPES, Recipe
+from rheobase.recipes.recipe import NOT_READ
 from rheobase.training import Experiment, rule_text
 from rheobase.training.choice import read_call, written_call
 
@@ -38,8 +39,8 @@ def show_recipes(name: Annotated[str | None, tyro.conf.Positional] = None) -> in
         experiment = recipe.make()
         table.add_row(
             f"[cyan]{recipe.name}[/]", read_call(experiment.data)[0], read_call(experiment.model)[0],
-            escape(short(experiment)), str(read_call(experiment.data)[1].get("steps", "")), recipe.published,
-            recipe.source,
+            escape(short(experiment)), str(read_call(experiment.data)[1].get("steps", "")),
+            *(("", "") if recipe.published == NOT_READ else (recipe.published, recipe.source)),
         )  # fmt: skip
     console.print(table)
     return 0
