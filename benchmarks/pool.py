@@ -55,7 +55,9 @@ class Worker:
             self._end()
             self._errors.seek(0)
             last = self._errors.read().decode(errors="replace").strip().splitlines()[-1:]
-            self.failure = {"status": "error", "reason": f"ended with {self._process.returncode}: {' '.join(last)}"}
+            killed = self._process.returncode == -signal.SIGKILL and ready  # we kill only one that does not answer
+            reason = "was killed by the system, as when memory runs out" if killed else " ".join(last)
+            self.failure = {"status": "error", "reason": f"ended with {self._process.returncode}: {reason}"}
             self.stop()
         elif "status" in said:
             self.failure = said

@@ -122,7 +122,7 @@ class Online:
         path = self.signal.start(target, weight)
         steady = feed.is_steady and after_step is None
         outputs = Outputs(feed.steps)
-        losses: list[Tensor] = []
+        lost: Tensor | None = None
         done = learned = 0
         with Sweep(model, steps=feed.steps, treatment=treatment, cut=True, learns=True) as sweep:
             sweep.tap = path.hidden
@@ -144,7 +144,7 @@ class Online:
                         total = weight * summed_loss(loss, joined, target, done)
                 if learning:
                     backward(path.root(total))
-                    losses.append(total.detach() / weight)
+                    lost = total.detach() / weight if lost is None else lost.add_(total.detach(), alpha=1 / weight)
                     learned += len(xs)
                 if traces:
                     traces.chunk_done()
@@ -156,7 +156,8 @@ class Online:
             if traces:
                 traces.settle()
             sweep.settle()
-        return Result(torch.stack(losses).sum() / learned, outputs.stacked())
+        assert lost is not None  # a schedule has at least one learning step
+        return Result(lost / learned, outputs.stacked())
 
 
 def _span(first: int, size: int, steps: int | None, learns: Learns) -> int:
