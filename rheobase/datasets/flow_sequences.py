@@ -1,6 +1,5 @@
 """Sequences whose target is optical flow, in the manner of those whose target is a class."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from rheobase.datasets.layouts import Layout, Stored
 from rheobase.datasets.samples import Chosen, Samples, rows
+from rheobase.datasets.sequences import Batches
 
 CHANNELS = 5
 
@@ -61,18 +61,21 @@ class FlowSequences:
         generator: torch.Generator | None = None,
         device: str | torch.device = "cpu",
         drop_last: bool = False,
-    ) -> "FlowBatches":
+    ) -> Batches:
         """Batches of `size` samples, to be iterated over as often as wanted.
 
         generator: shuffles, anew on each iteration; in stored order without one.
         drop_last: leave out a last batch smaller than `size`.
         """
-        return FlowBatches(self, size, generator, torch.device(device), drop_last)
+        return Batches(self, size, generator, torch.device(device), drop_last)
 
-    def batch(self, indices: Tensor, device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
+    def batch(
+        self, indices: Tensor, generator: torch.Generator, device: str | torch.device = "cpu"
+    ) -> tuple[Tensor, Tensor]:
         """The samples at `indices`, `[N]` int64, as `(xs [T, N, C, H, W], target [N, 5, H, W])`, float32.
 
-        The last channel of the target is 1 where the flow is known and there was an event, as errors are measured.
+        generator: not used, as nothing is drawn. The last channel of the target is 1 where the flow is known and there
+        was an event, as errors are measured.
         """
         xs = self.layout.time_first(rows(self.samples, indices).to(device))
         target = rows(self.targets, indices).to(device, torch.float32)
@@ -82,36 +85,6 @@ class FlowSequences:
     def select(self, indices: Tensor) -> "FlowSequences":
         """The samples at `indices`, `[K]` int64, in that order."""
         return replace(self, samples=chosen(self.samples, indices), targets=chosen(self.targets, indices))
-
-
-@dataclass(frozen=True)
-class FlowBatches:
-    """The batches of one split: iterating yields `(xs [T, N, C, H, W], target [N, 5, H, W])`, float32."""
-
-    sequences: FlowSequences
-    size: int
-    generator: torch.Generator | None
-    device: torch.device
-    drop_last: bool
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"Expected a batch size of at least 1, got {self.size}.")
-        if not len(self):
-            raise ValueError(
-                f"No batch is left: {len(self.sequences)} samples make no full batch of {self.size}. "
-                "Use a smaller size or drop_last=False."
-            )
-
-    def __len__(self) -> int:
-        samples = len(self.sequences)
-        return samples // self.size if self.drop_last else -(-samples // self.size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        samples = len(self.sequences)
-        order = torch.arange(samples) if self.generator is None else torch.randperm(samples, generator=self.generator)
-        for start in range(0, len(self) * self.size, self.size):
-            yield self.sequences.batch(order[start : start + self.size], self.device)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -110,11 +111,21 @@ class Sequences:
         return digest.hexdigest()
 
 
+class Batched(Protocol):
+    """What batches can be made of."""
+
+    def __len__(self) -> int: ...
+
+    def batch(
+        self, indices: Tensor, generator: torch.Generator, device: str | torch.device = "cpu"
+    ) -> tuple[Tensor, Tensor]: ...
+
+
 @dataclass(frozen=True)
 class Batches:
-    """The batches of one split: iterating yields `(xs [T, N, ...] float32, target [N] int64)`."""
+    """The batches of one split: iterating yields what its `batch` gives, `(xs [T, N, ...] float32, target [N])`."""
 
-    sequences: Sequences
+    sequences: Batched
     size: int
     generator: torch.Generator | None
     device: torch.device

@@ -48,7 +48,7 @@ def load(root, **options):
 
 
 def every(part):
-    return part.batch(torch.arange(len(part)))
+    return part.batch(torch.arange(len(part)), torch.Generator())
 
 
 def middle(pictures):
@@ -190,7 +190,7 @@ def test_samples_and_targets_that_do_not_fit_are_refused():
 
 def test_a_batch_leaves_targets_in_memory_as_they_are():
     targets = torch.ones(2, 5, 3, 3)
-    _, target = FlowSequences(torch.zeros(2, 1, 2, 3, 3), targets).batch(torch.arange(2))
+    _, target = FlowSequences(torch.zeros(2, 1, 2, 3, 3), targets).batch(torch.arange(2), torch.Generator())
     assert not target[:, 4].any()
     assert targets.all()
 
