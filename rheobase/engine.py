@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from rheobase.casts import Casts, at_least_float32, uncached
 from rheobase.kernels import Kernel, kernel_of
 from rheobase.kernels.bits import PackedSpikes
 from rheobase.layers import SEQUENCE_NORMS, Loop, Scale, TimeSharedDropout
@@ -85,6 +86,7 @@ class Sweep:
         self.wiring: Wiring | None = None
         self.tap: Callable[[Sweep, Neuron, Tensor], Tensor] | None = None  # sees what each neuron gives out
         self._once = OnceStore(learns)
+        self.casts = Casts()
         self.channels_last = prefers_channels_last(model)
         self._layout = channels_last if self.channels_last else lambda x: x
         self._kernels: dict[tuple[Neuron, torch.dtype], Kernel | None] = {}
@@ -110,7 +112,7 @@ class Sweep:
         self._done.clear()
         x = self._once.input(xs, self._layout) if steady else self._layout(xs.flatten(0, 1))
         saving = self.packed.saving() if self.packed and torch.is_grad_enabled() else nullcontext()
-        with saving, viewing_any_layout(self.channels_last), self.wiring or nullcontext():
+        with saving, uncached(), viewing_any_layout(self.channels_last), self.wiring or nullcontext():
             output = self.model(x)
             if self.wiring and isinstance(output, Tensor):
                 self.wiring.arrive(OUTPUT, output)
@@ -128,6 +130,7 @@ class Sweep:
     def settle(self) -> None:
         """Sends the gradients gathered at what was computed once per sequence on to the parameters behind it."""
         self._once.settle()
+        self.casts.forget()
 
     def once(self, module: nn.Module, x: Tensor, compute: Forward) -> Tensor | None:
         """`compute(x)`, made once per sequence, if x cannot change over time; else None."""
@@ -278,8 +281,3 @@ class Sweep:
                 f"{self.name(module)!r} ({type(module).__name__}) is used twice in one step; its state would mix two "
                 "places. Give each place a layer of its own."
             )
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """x, in float32 if it has half precision: what is carried or summed over time must not be rounded at each step."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

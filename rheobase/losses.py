@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rheobase.flow_losses import SelfSupervisedFlow
+
 
 def _require_classes(output: Tensor, target: Tensor, loss: str) -> None:
     if target.is_floating_point() and target.shape == output.shape:
@@ -72,4 +74,5 @@ LOSSES: dict[str, Callable[..., Any]] = {  # functions, and classes with options
     "cross_entropy": cross_entropy,
     "mse": mse,
     "cross_entropy_mse": CrossEntropyMSE,
+    "self_supervised_flow": SelfSupervisedFlow,
 }

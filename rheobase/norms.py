@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from rheobase.casts import at_least_float32
 from rheobase.kernels import norm as kernels
 from rheobase.layers import SEQUENCE_NORMS
+from rheobase.moments import joint_moments, track
+from rheobase.synchronised import SYNCHRONISED, is_joint, jointly_normalised
 
 STEADY_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, *SEQUENCE_NORMS)
 
@@ -26,21 +29,6 @@ def running_statistics(model: nn.Module) -> list[Tensor]:
     return [part for norm in norms for part in (norm.running_mean, norm.running_var) if part is not None]
 
 
-def track(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int, updates: int = 1) -> None:
-    """Moves the running statistics as `updates` steps with this mean and biased variance of `count` values would."""
-    if not (norm.training and norm.track_running_stats) or norm.running_mean is None or norm.running_var is None:
-        return
-    seen = norm.num_batches_tracked
-    if seen is not None:
-        seen.add_(updates)
-    if norm.momentum is not None:
-        share = 1 - (1 - norm.momentum) ** updates
-    else:
-        share = 0.0 if seen is None else updates / float(seen)
-    norm.running_mean.lerp_(mean.to(norm.running_mean), share)
-    norm.running_var.lerp_((variance * (count / (count - 1))).to(norm.running_var), share)
-
-
 def statistics(norm: _BatchNorm, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and 1 / standard deviation `[C]` of x, double; moves the running statistics."""
     norm._check_input_dim(x)
@@ -53,8 +41,15 @@ def statistics(norm: _BatchNorm, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def knows(norm: _BatchNorm, x: Tensor) -> bool:
-    """Whether the norm of x can be computed by kernels."""
-    return type(norm) in STEADY_NORMS and kernels.knows(x) and (norm.weight is None or norm.weight.dtype == x.dtype)
+    """Whether `normalised` can compute the norm of x."""
+    return is_joint(norm) or kernels_know(norm, x)
+
+
+def kernels_know(norm: _BatchNorm, x: Tensor) -> bool:
+    """Whether the norm of x can be computed by kernels: not if it goes over several processes."""
+    if type(norm) not in (*STEADY_NORMS, *SYNCHRONISED.values()) or is_joint(norm):
+        return False
+    return kernels.knows(x) and (norm.weight is None or norm.weight.dtype == x.dtype)
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,12 @@ def _groups(count: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def normalised(norm: _BatchNorm, x: Tensor, groups: int) -> Tensor:
-    """Each of the groups of rows of x normalised by its own statistics; what it comes from can be asked of it."""
+    """Each of the groups of rows of x normalised by its own statistics; what it comes from can be asked of it.
+
+    Not so where the statistics are those of several processes, which exchange them once for all groups.
+    """
+    if is_joint(norm):
+        return _jointly(norm, x, groups)
     x = kernels.in_order(x)
     with torch.no_grad():
         found = [statistics(norm, part) for (part,) in _groups(groups, x.detach())]
@@ -113,6 +113,14 @@ def normalised(norm: _BatchNorm, x: Tensor, groups: int) -> Tensor:
     if not y.is_inference():
         y._rheobase_normed = normed, y._version, x._version  # type: ignore[attr-defined]
     return y
+
+
+def _jointly(norm: _BatchNorm, x: Tensor, groups: int) -> Tensor:
+    norm._check_input_dim(x)
+    moments = joint_moments(x, groups)
+    for mean, variance, count in zip(moments.mean, moments.variance, moments.count, strict=True):
+        track(norm, mean, variance, count)
+    return jointly_normalised(norm, x, moments)
 
 
 def affine(norm: _BatchNorm, mean: Tensor, inverse: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -185,18 +193,29 @@ def normalised_steady(norm: _BatchNorm, steps: int, x: Tensor) -> Tensor:
     """
     if not uses_batch_statistics(norm):
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
-    y = F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
     together = isinstance(norm, SEQUENCE_NORMS)
+    repeated, updates = (steps, 1) if together else (1, steps)
+    if is_joint(norm):
+        moments = joint_moments(x, 1)
+        track(norm, moments.mean[0], moments.variance[0], moments.count[0] * repeated, updates)
+        return jointly_normalised(norm, x, moments)
+    y = F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
     with torch.no_grad():
         variance, mean = torch.var_mean(x, [d for d in range(x.dim()) if d != 1], correction=0)
-        count = x.numel() // x.shape[1] * (steps if together else 1)
-        track(norm, mean, variance, count, 1 if together else steps)
+        track(norm, mean, variance, x.numel() // x.shape[1] * repeated, updates)
     return y
 
 
 def observed_by_batch(norm: _BatchNorm, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What the norm computes of x with the statistics of x, without kernels; their mean and inverse deviation `[C]`."""
     norm._check_input_dim(x)
+    if is_joint(norm):
+        moments = joint_moments(x, 1)
+        track(norm, moments.mean[0], moments.variance[0], moments.count[0])
+        mean, inverse = (
+            found[0].to(at_least_float32(x).dtype) for found in (moments.mean, (moments.variance + norm.eps).rsqrt())
+        )
+        return jointly_normalised(norm, x, moments), mean, inverse
     y, mean, inverse = torch.native_batch_norm(x, norm.weight, norm.bias, None, None, True, 0.0, norm.eps)
     track(norm, mean, inverse.to(torch.float64).pow(-2) - norm.eps, x.numel() // x.shape[1])
     return y, mean, inverse

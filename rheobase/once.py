@@ -9,19 +9,27 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from rheobase.casts import at_least_float32, outside_autocast
+
 
 class Once:
     """One value, with the graph behind it (`value`) and the leaf that the steps use."""
 
     def __init__(self, value: Tensor) -> None:
         self.value = value
-        self.leaf = value.detach().requires_grad_(value.requires_grad)
-        self._version = self.leaf._version
+        self.leaf = at_least_float32(value.detach()).requires_grad_(value.requires_grad)  # its gradient is a sum
+        self._versions = value._version, self.leaf._version
 
     @property
     def is_intact(self) -> bool:
         """Whether no step has changed the value in place."""
-        return self.leaf._version == self._version
+        return (self.value._version, self.leaf._version) == self._versions
+
+    @property
+    def gathered(self) -> Tensor:
+        """The sum of the gradients at the steps, as the graph behind the value takes it."""
+        assert self.leaf.grad is not None
+        return self.leaf.grad.to(self.value.dtype)
 
 
 class OnceStore:
@@ -33,7 +41,7 @@ class OnceStore:
         self._outputs: dict[tuple[nn.Module, Once], Once] = {}
         self._weights: dict[nn.Module, Once] = {}
         self._outputs_made: list[Once] = []  # with those that a step has changed in place since
-        self._given: dict[int, tuple[Tensor, Once]] = {}  # tensors alive in this forward, by identity
+        self._given: dict[int, tuple[Tensor, int, Once]] = {}  # tensors alive in this forward, by identity; versions
 
     def input(self, xs: Tensor, layout: Callable[[Tensor], Tensor]) -> Tensor:
         """The folded form of an input `[c, N, ...]` that is the same at every step; layout: puts its step in order."""
@@ -42,8 +50,8 @@ class OnceStore:
         return self._give(self._input, len(xs))
 
     def known(self, x: Tensor) -> Once | None:
-        given = self._given.get(id(x))
-        return given[1] if given is not None and given[1].is_intact else None
+        _, version, once = self._given.get(id(x)) or (None, 0, None)
+        return once if once is not None and once.is_intact and x._version == version else None
 
     def output(self, module: nn.Module, x: Tensor, compute: Callable[[Tensor], Tensor], chunk: int) -> Tensor | None:
         """`compute` of the one step behind x, made at its first use, for `chunk` steps; None if x may change."""
@@ -65,7 +73,8 @@ class OnceStore:
             if isinstance(value, nn.Parameter):
                 return value
             self._weights[synapse] = Once(value)
-        return self._weights[synapse].leaf
+        made = self._weights[synapse]
+        return made.leaf.to(made.value.dtype)
 
     def settle(self) -> None:
         """Sends the gathered gradients on; all is computed anew afterwards."""
@@ -73,7 +82,9 @@ class OnceStore:
         for made in (self._outputs_made, self._weights.values()):
             gathered = [once for once in made if once.leaf.grad is not None]
             if gathered:
-                torch.autograd.backward([once.value for once in gathered], [once.leaf.grad for once in gathered])
+                values = [once.value for once in gathered]
+                with outside_autocast(values[0]):
+                    torch.autograd.backward(values, [once.gathered for once in gathered])
         self._input = None
         self._outputs.clear()
         self._outputs_made.clear()
@@ -85,5 +96,6 @@ class OnceStore:
     def _give(self, once: Once, chunk: int) -> Tensor:
         # A concatenation keeps the memory order, which expanding and flattening does not.
         steps = torch.cat([once.leaf] * chunk) if chunk > 1 else once.leaf.view_as(once.leaf)
-        self._given[id(steps)] = steps, once
+        steps = steps.to(once.value.dtype)
+        self._given[id(steps)] = steps, steps._version, once
         return steps

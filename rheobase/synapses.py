@@ -120,12 +120,17 @@ class _Convolution(Operation):
         return grad.sum([0, *range(2, grad.dim())])
 
 
+def computes_as_its_kind(synapse: nn.Module) -> bool:
+    """Whether the synapse's forward is that of its kind, with a weight and a bias."""
+    return type(synapse).forward in _OWN_FORWARD.values()
+
+
 def operation(synapse: nn.Module, name: str) -> Operation:
     """The operation of a synapse module.
 
     Raises TypeError for a subclass that computes something else than its kind does.
     """
-    if type(synapse).forward not in _OWN_FORWARD.values():
+    if not computes_as_its_kind(synapse):
         raise TypeError(
             f"Expected layer {name!r} to compute what {type(synapse).__mro__[1].__name__} does, but "
             f"{type(synapse).__name__} has a forward of its own, so this rule cannot know its weight gradient. "

@@ -15,7 +15,7 @@ from rheobase.layout import channels_last, convolved, pays
 from rheobase.neurons import Neuron, State
 from rheobase.norms import STEADY_NORMS, NormedRespond, normalised_steady, normed_of, without_graph
 from rheobase.pools import pooled
-from rheobase.synapses import standardised_current
+from rheobase.synapses import computes_as_its_kind, standardised_current
 from rheobase.wiring import origins
 
 if TYPE_CHECKING:
@@ -42,12 +42,14 @@ class Treatment:
     def synapse(self, sweep: "Sweep", synapse: nn.Module, x: Tensor, plain: Forward) -> Tensor:
         """The synapse's current; `plain(x)` is what the module computes."""
         if isinstance(synapse, (WSConv2d, WSLinear)) and type(synapse) in (WSConv2d, WSLinear):
-            plain = partial(standardised_current, synapse, sweep.weight(synapse))
+            plain = sweep.casts.given(sweep.weight(synapse), partial(standardised_current, synapse))
         elif type(synapse) is nn.Conv2d and sweep.channels_last:
             if pays(x):
-                x, plain = channels_last(x), partial(convolved, synapse, sweep.weight(synapse))
+                x, plain = channels_last(x), sweep.casts.given(sweep.weight(synapse), partial(convolved, synapse))
             else:
                 x = x.contiguous()
+        if torch.is_autocast_enabled(x.device.type) and computes_as_its_kind(synapse):
+            plain = sweep.casts.inside(synapse, plain)
         once = sweep.once(synapse, x, plain)
         return plain(x) if once is None else once
 

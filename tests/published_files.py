@@ -4,7 +4,15 @@ from pathlib import Path
 
 import numpy as np
 from datasets.writers import write_cifar10, write_cifar100, write_imagenet
-from events.writers import recording, write_aedat2, write_aedat3, write_bin, write_gesture_labels, write_spoken
+from events.writers import (
+    recording,
+    write_aedat2,
+    write_aedat3,
+    write_bin,
+    write_gesture_labels,
+    write_mvsec,
+    write_spoken,
+)
 
 from rheobase.datasets.cifar10_dvs import CLASSES
 
@@ -18,6 +26,7 @@ def write_published(root: Path) -> None:
     write_gesture(root / "dvs128-gesture")
     write_caltech(root / "n-caltech101")
     write_shd(root / "shd")
+    write_scenes(root / "mvsec")
 
 
 def write_cifar10_dvs(folder: Path, per_class: int = 12) -> None:
@@ -46,6 +55,20 @@ def write_caltech(root: Path, per_class: int = 12) -> None:
         for index in range(per_class):
             events = recording([label, index], 8_000, height=180, width=240, start=5000)
             write_bin(folder / f"image_{index + 1:04d}.bin", events)
+
+
+def write_scenes(folder: Path, size: int = 36, images: int = 24) -> None:
+    """A pattern of waves that moves right by a pixel an image, and events that know nothing of it."""
+    folder.mkdir(parents=True)
+    times = 5.0 + 0.02 * np.arange(images)
+    for seed, name in enumerate(("outdoor_day2", "outdoor_day1", "indoor_flying1", "indoor_flying2", "indoor_flying3")):
+        y, x = np.mgrid[:size, :size]
+        moved = x - np.arange(images)[:, None, None]
+        pictures = (128 + 100 * np.sin(2 * np.pi * moved / 12) * np.cos(2 * np.pi * y / 16)).astype(np.uint8)
+        events = recording(seed, 20_000, height=size, width=size, start=5_000_000, stop=5_000_000 + 20_000 * images)
+        flows = np.zeros((images, 2, size, size))
+        flows[:, 0] = 1.0
+        write_mvsec(folder, name, events, pictures, times, flows, times)
 
 
 def write_shd(folder: Path) -> None:

@@ -25,7 +25,7 @@ def test_a_run_is_trained_evaluated_and_resumed_to_the_same_accuracy(tmp_path, c
     for command in ("evaluate", "resume"):
         capsys.readouterr()
         assert main([command, folder]) == 0
-        assert f"test accuracy {100 * result['test_accuracy']:.2f} %" in capsys.readouterr().out
+        assert f"test accuracy {100 * result['test_score']:.2f} %" in capsys.readouterr().out
 
 
 def test_a_comparison_prints_a_table_and_writes_json_and_a_picture(tmp_path, capsys):

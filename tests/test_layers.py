@@ -86,7 +86,7 @@ def test_losses_are_their_formulas() -> None:
         CrossEntropyMSE(1.5)
 
 
-def test_accuracy_takes_the_largest_mean_output() -> None:
+def test_score_takes_the_largest_mean_output() -> None:
     outputs = torch.tensor([[[0.0, 1.0], [5.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
     assert accuracy(outputs, torch.tensor([1, 0])) == 1.0
     assert accuracy(outputs, torch.tensor([1, 1])) == 0.5

@@ -11,14 +11,34 @@ import rheobase as rb
 
 PACKAGE = Path(rb.__file__).parent
 # Who may import whom: a folder or file to what it may import, besides itself.
-BASE = {"names", "dual", "version"}
+BASE = {"names", "dual", "version", "processes"}
 MODEL = BASE | {"surrogates", "neurons", "layers", "synapses"}
-INSIDE = {"kernels", "aside", "once", "wiring", "layout", "norms", "pools", "treatment"}
+INSIDE = {
+    "kernels",
+    "aside",
+    "once",
+    "wiring",
+    "layout",
+    "norms",
+    "pools",
+    "treatment",
+    "casts",
+    "moments",
+    "synchronised",
+}
 ENGINE = MODEL | INSIDE | {"engine", "sequence", "chunks", "inference"}
 ARROWS = {
     "names": set(),
     "dual": set(),
     "version": set(),
+    "processes": set(),
+    "casts": BASE,
+    "moments": BASE | {"casts"},
+    "synchronised": BASE | {"layers", "kernels", "casts", "moments"},
+    "metrics": BASE | {"flow_losses"},
+    "precision": BASE,
+    "learner": ENGINE | {"rules"},
+    "distributed": BASE | {"synchronised"},
     "surrogates": BASE,
     "neurons": BASE | {"surrogates"},
     "layers": BASE | {"surrogates", "neurons"},
@@ -26,22 +46,22 @@ ARROWS = {
     "models": MODEL,
     "synapses": BASE | {"layers"},
     "aside": BASE,
-    "once": BASE,
+    "once": BASE | {"casts"},
     "layout": BASE,
     "pools": BASE,
-    "norms": BASE | {"layers", "kernels"},
+    "norms": BASE | {"layers", "kernels", "casts", "moments", "synchronised"},
     "wiring": BASE | {"neurons"},
     "sequence": BASE,
     "treatment": ENGINE,
     "engine": ENGINE,
     "chunks": ENGINE,
     "inference": ENGINE,
-    "losses": BASE,
+    "losses": BASE | {"flow_losses"},
     "flow_losses": BASE,
     "rules": ENGINE,
     "transforms": BASE,
     "events": BASE,
-    "datasets": BASE | {"transforms", "events"},
+    "datasets": BASE | {"transforms", "events", "metrics"},
 }
 
 

@@ -62,7 +62,7 @@ def table(rules: list[dict[str, Any]]) -> str:
             lines.append(f"| `{rule['rule']}` | refused: {rule['refusal']} | | | | | |")
             continue
         runs = rule["runs"]
-        accuracies = [100 * run["test_accuracy"] for run in runs]
+        accuracies = [100 * run["test_score"] for run in runs]
         cells = [
             f"`{rule['rule']}`",
             f"{statistics.fmean(accuracies):.2f} ± {statistics.stdev(accuracies):.2f}",

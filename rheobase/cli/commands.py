@@ -7,13 +7,18 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from rheobase.cli.flags import DEFAULT, Flags, Folder, Kind, Switch, command, new_folder, with_data_options
+from rheobase.cli.flags import DEFAULT, Flags, Folder, Kind, Loggers, Switch, command, new_folder, with_data_options
 from rheobase.cli.screen import fail
-from rheobase.training import ConsoleProgress, Report, fit, load_run, resume, rule_text
+from rheobase.distributed import World, world_of
+from rheobase.precision import Precision
+from rheobase.training import ConsoleProgress, Interrupted, Report, Silent, fit, load_run, resume, rule_text
 from rheobase.training.choice import read_call
 from rheobase.training.environment import device_named
 from rheobase.training.environment import threads as use_threads
-from rheobase.training.evaluate import evaluate as accuracy_of
+from rheobase.training.evaluate import evaluate as score_of, read_experiment
+from rheobase.training.fit import SAVE_EVERY
+from rheobase.training.loggers import LOGGERS, Logger
+from rheobase.training.progress import Progress
 
 
 def train(
@@ -23,6 +28,8 @@ def train(
     threads: int | None = None,
     out: Path | None = None,
     overwrite: Switch = False,
+    log: Loggers = (),
+    save_every: float = SAVE_EVERY,
 ) -> int:
     """Train one model with one rule; writes the settings, the weights and a line for each epoch.
 
@@ -33,44 +40,63 @@ def train(
         threads: of the CPU; torch's own choice by default. Small models are often fastest with 1.
         out: the folder to write to; a new one in runs/ by default.
         overwrite: replace the run in that folder.
+        log: where else the figures go.
+        save_every: seconds between checkpoints within an epoch; 0 saves after each batch.
     """
     experiment = with_data_options(experiment, steps=steps, limit=limit)
-    console = Console()
     folder = out or new_folder(f"{read_call(experiment.data)[0]}-{read_call(rule_text(experiment.rule))[0]}")
-    console.print(f"{rule_text(experiment.rule)} on {experiment.data}, {experiment.model}: {folder}", highlight=False)
-    try:
-        with use_threads(threads):
-            report = fit(experiment, folder, ConsoleProgress(console), overwrite=overwrite, command=command())
-    except KeyboardInterrupt:
-        return interrupted(folder)
-    show(console, report, folder)
+    with world_of(experiment.device) as world, use_threads(threads):
+        console = Console(quiet=not world.leads)
+        console.print(
+            f"{rule_text(experiment.rule)} on {experiment.data}, {experiment.model}: {folder}", highlight=False
+        )
+        try:
+            report = fit(
+                experiment, folder, shown_by(console, world), overwrite=overwrite, command=command(),
+                loggers=loggers_named(log, world), save_every=save_every, world=world,
+            )  # fmt: skip
+        except (KeyboardInterrupt, Interrupted) as stop:
+            return interrupted(folder, stop, world)
+        show(console, report, folder)
     return 0
 
 
-def go_on(folder: Folder) -> int:
-    """Go on with a run that was stopped, after its last complete epoch.
+def go_on(folder: Folder, log: Loggers = (), save_every: float = SAVE_EVERY, threads: int | None = None) -> int:
+    """Go on with a run that was stopped, after its last checkpoint.
 
     Args:
         folder: of the run.
+        log: where else the figures go.
+        save_every: seconds between checkpoints within an epoch; 0 saves after each batch.
+        threads: of the CPU; as many as before by default, which the same bits need.
     """
-    console = Console()
-    try:
-        show(console, resume(folder, ConsoleProgress(console)), folder)
-    except KeyboardInterrupt:
-        return interrupted(folder)
+    with world_of(read_experiment(folder).device) as world:
+        console = Console(quiet=not world.leads)
+        try:
+            report = resume(
+                folder, shown_by(console, world), loggers=loggers_named(log, world), save_every=save_every,
+                world=world, threads=threads,
+            )  # fmt: skip
+        except (KeyboardInterrupt, Interrupted) as stop:
+            return interrupted(folder, stop, world)
+        show(console, report, folder)
     return 0
 
 
 def evaluate(folder: Folder) -> int:
-    """Print the test accuracy of the best weights of a run.
+    """Print the test score of the best weights of a run, in the precision it was trained in.
 
     Args:
         folder: of the run.
     """
     experiment, data, model = load_run(folder)
     device = device_named(experiment.device)
-    accuracy = accuracy_of(model, data.test, batch_size=experiment.batch_size, device=device, chunk=experiment.chunk)
-    Console().print(f"test accuracy {100 * accuracy:.2f} % of {len(data.test)} samples", highlight=False)
+    score = score_of(
+        model, data.test, batch_size=experiment.batch_size, device=device, chunk=experiment.chunk,
+        precision=Precision(experiment.precision, device),
+    )  # fmt: skip
+    metric = data.test.metric
+    Console().print(f"test {metric.name} {metric.text(score)} of {len(data.test)} samples", highlight=False)
     return 0
 
 
@@ -95,15 +121,26 @@ def show_list(kind: Annotated[Kind | None, tyro.conf.Positional] = None) -> int:
     return 0
 
 
-def interrupted(folder: Path) -> int:
-    fail(f"Stopped. The epochs done so far are in {folder}; go on with `rheobase resume {folder}`.")
-    return 130
+def loggers_named(names: Loggers, world: World) -> list[Logger]:
+    return [LOGGERS[name]() for name in names] if world.leads else []
+
+
+def shown_by(console: Console, world: World) -> Progress:
+    """One process of those that train together shows how it goes."""
+    return ConsoleProgress(console) if world.leads else Silent()
+
+
+def interrupted(folder: Path, stop: KeyboardInterrupt | Interrupted, world: World) -> int:
+    """The conventional exit code: 128 and the number of the signal."""
+    if world.leads:
+        fail(f"{stop or 'Stopped.'} What was done is in {folder}; go on with `rheobase resume {folder}`.")
+    return stop.exit_code if isinstance(stop, Interrupted) else 130
 
 
 def show(console: Console, report: Report, folder: Path) -> None:
     console.print(
-        f"[bold]test accuracy {100 * report.test_accuracy:.2f} %[/] with the weights of epoch {report.best_epoch} "
-        f"(validation {100 * report.validation_accuracy:.2f} %), {report.seconds:.1f} s of training. "
+        f"[bold]test {report.metric.name} {report.metric.text(report.test_score)}[/] with the weights of epoch "
+        f"{report.best_epoch}, chosen by the validation part; {report.seconds:.1f} s of training. "
         f"Written to {folder}.",
         highlight=False,
         soft_wrap=True,

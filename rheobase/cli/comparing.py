@@ -7,15 +7,13 @@ from rich.markup import escape
 
 from rheobase import measure
 from rheobase.cli.flags import DEFAULT, Flags, Rules, Switch, command, new_folder, with_data_options
-from rheobase.cli.screen import fail
+from rheobase.cli.screen import WIDE, fail
 from rheobase.measure.figure import write_figure
 from rheobase.measure.table import refusals, table
 from rheobase.training import ConsoleProgress
 from rheobase.training.choice import read_call
 from rheobase.training.environment import threads as use_threads
 from rheobase.training.files import claim, write_json
-
-WIDE = 200  # columns: the table takes what it needs, whatever the terminal; nothing in it is cut off
 
 
 def compare(

@@ -9,12 +9,12 @@ from rheobase.cli.commands import evaluate, go_on, show_list, train
 from rheobase.cli.comparing import compare
 from rheobase.cli.data import data
 from rheobase.cli.recipes import show_recipes, starting_point
+from rheobase.cli.runs import runs
 from rheobase.rules.rule import Rule
 from rheobase.training import DivergedError, Experiment
+from rheobase.training.out_of_memory import OutOfMemory
 
-EXPECTED = (
-    ValueError, TypeError, FileNotFoundError, FileExistsError, NotImplementedError, ImportError, DivergedError,
-)  # fmt: skip
+EXPECTED = (ValueError, TypeError, OSError, NotImplementedError, ImportError, DivergedError, OutOfMemory)
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "list": show_list,
     "data": data,
     "recipes": show_recipes,
+    "runs": runs,
 }
 
 

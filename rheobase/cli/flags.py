@@ -16,6 +16,7 @@ Flags = Annotated[Experiment, tyro.conf.arg(name="")]
 Rules = Annotated[tuple[str, ...], tyro.conf.Positional]
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Folder = Annotated[Path, tyro.conf.Positional]
+Loggers = tuple[Literal["tensorboard"], ...]
 Kind = Literal["rules", "models", "datasets", "neurons", "surrogates", "losses"]
 
 

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -10,13 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rheobase.cli.repeating import repeated, taken
+from rheobase.cli.screen import WIDE
 from rheobase.names import choose
 from rheobase.recipes import RECIPES, Recipe
 from rheobase.recipes.recipe import NOT_READ
 from rheobase.training import Experiment, rule_text
 from rheobase.training.choice import read_call, written_call
-
-WIDE = 200  # columns, whatever the terminal: nothing is cut off
 
 
 def show_recipes(name: Annotated[str | None, tyro.conf.Positional] = None) -> int:
@@ -63,14 +64,26 @@ def short(experiment: Experiment) -> str:
 
 
 def starting_point(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
-    """The experiment that the flags of `train` change, and the arguments without recipe and --set.
+    """The experiment that the flags of `train` change, and the arguments without recipe, --from and --set.
 
-    arguments: after the word train: a recipe's name or none, then flags, among them `--set FIELD=VALUE ...`.
+    arguments: after the word train: a recipe's name or none, then flags, among them `--from RUN` and `--set FIELD=VALUE
+        ...`. With a recipe or a run, --steps and --limit replace its own.
     """
-    left = list(arguments)
+    run, left = taken(arguments, "--from")
+    recipe = left.pop(0) if left and not left[0].startswith("-") else None
+    if run is not None and recipe is not None:
+        raise ValueError(f"Start from the recipe {recipe!r} or --from {run}, not from both.")
     experiment = Experiment()
-    if left and not left[0].startswith("-"):
-        experiment = choose("recipe", left.pop(0), RECIPES).make()
+    if recipe is not None:
+        experiment = choose("recipe", recipe, RECIPES).make()
+    if run is not None:
+        experiment, left = repeated(Path(run), left)
+    experiment, left = with_settings(experiment, left)
+    return with_short_flags(experiment, left) if recipe or run else (experiment, left)
+
+
+def with_settings(experiment: Experiment, left: list[str]) -> tuple[Experiment, list[str]]:
+    """The experiment changed by each --set FIELD=VALUE ..., and the arguments without them."""
     while "--set" in left:
         start = left.index("--set")
         end = next((i for i in range(start + 1, len(left)) if left[i].startswith("--")), len(left))
@@ -78,7 +91,16 @@ def starting_point(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
             raise ValueError("--set expects FIELD=VALUE, such as rule=ottt, epochs=3 or data.steps=6.")
         for text in left[start + 1 : end]:
             experiment = changed(experiment, text)
-        del left[start:end]
+        left = left[:start] + left[end:]
+    return experiment, left
+
+
+def with_short_flags(experiment: Experiment, left: list[str]) -> tuple[Experiment, list[str]]:
+    """--steps and --limit written into the experiment's data, whose own options they replace."""
+    for option in ("steps", "limit"):
+        value, without = taken(left, f"--{option}")
+        if value is not None and value.isdigit() and taken(left, "--data")[0] is None:
+            experiment, left = changed(experiment, f"data.{option}={value}"), without
     return experiment, left
 
 

@@ -3,11 +3,14 @@
 from rich.console import Console
 from rich.markup import escape
 
+WIDE = 200  # columns of tables of which nothing may be cut off or folded, whatever the terminal
+
 _COMMANDS = (
     ("rheobase train", "train a model with a learning rule", "rheobase train --rule sltt --data digits"),
     ("rheobase compare", "train with several rules; table, JSON, picture", "rheobase compare bptt sltt ottt"),
     ("rheobase evaluate", "the test accuracy of a run", "rheobase evaluate runs/mine"),
     ("rheobase resume", "go on with a run that was stopped", "rheobase resume runs/mine"),
+    ("rheobase runs", "list runs, or compare some", "rheobase runs runs/mine runs/other"),
     ("rheobase recipes", "the papers' experiments and what was published", "rheobase train sltt-cifar10"),
     ("rheobase list", "rules, models, data sets, neurons, ...", "rheobase list rules"),
     ("rheobase data", "list, check or fetch published data sets", "rheobase data fetch cifar10"),
@@ -31,5 +34,13 @@ def first_screen() -> None:
 
 def fail(message: str) -> None:
     """One red line on standard error."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"[bold red]error:[/] [red]{escape(' '.join(message.split()))}[/]")
+    on_standard_error(f"[bold red]error:[/] [red]{escape(' '.join(message.split()))}[/]")
+
+
+def note(message: str) -> None:
+    """One line on standard error that is no error."""
+    on_standard_error(f"[yellow]note:[/] {escape(' '.join(message.split()))}")
+
+
+def on_standard_error(text: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text)

@@ -13,9 +13,11 @@ from rheobase.datasets.cifar import cifar10, cifar100
 from rheobase.datasets.cifar10_dvs import cifar10_dvs
 from rheobase.datasets.digits import digits
 from rheobase.datasets.dvs_gesture import dvs_gesture
+from rheobase.datasets.flow_sequences import FlowData, FlowSequences
 from rheobase.datasets.imagenet import imagenet
 from rheobase.datasets.layouts import Layout, Pixels, Rows, Static, Stored
 from rheobase.datasets.mnist import fashion_mnist, mnist
+from rheobase.datasets.mvsec import mvsec
 from rheobase.datasets.ncaltech101 import n_caltech101
 from rheobase.datasets.nmnist import n_mnist
 from rheobase.datasets.saccade_order import saccade_order
@@ -40,6 +42,8 @@ __all__ = [
     "Batches",
     "Camera",
     "Data",
+    "FlowData",
+    "FlowSequences",
     "Layout",
     "Pixels",
     "Rows",
@@ -62,7 +66,7 @@ __all__ = [
     "saccades",
 ]
 
-DATASETS: dict[str, Callable[..., Data]] = {
+DATASETS: dict[str, Callable[..., Data | FlowData]] = {
     "digits": digits,
     "mnist": mnist,
     "fashion-mnist": fashion_mnist,
@@ -75,6 +79,7 @@ DATASETS: dict[str, Callable[..., Data]] = {
     "n-caltech101": n_caltech101,
     "shd": shd,
     "ssc": ssc,
+    "mvsec": mvsec,
     "row-digits": row_digits,
     "row-mnist": row_mnist,
     "row-fashion-mnist": row_fashion_mnist,
@@ -88,7 +93,7 @@ DATASETS: dict[str, Callable[..., Data]] = {
 }
 
 
-def load(name: str, **options: Any) -> Data:
+def load(name: str, **options: Any) -> Data | FlowData:
     """The data set called `name`.
 
     options: parameters of its function, and the fields of `Split` (validation, seed, limit, evaluation_limit)

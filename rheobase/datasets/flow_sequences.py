@@ -8,6 +8,7 @@ from torch import Tensor
 from rheobase.datasets.layouts import Layout, Stored
 from rheobase.datasets.samples import Chosen, Samples, rows
 from rheobase.datasets.sequences import Batches
+from rheobase.metrics import FLOW_LOSS, Metric
 
 CHANNELS = 5
 
@@ -20,11 +21,13 @@ class FlowSequences:
     targets: `[M, 5, H, W]`: the image before, the image after, both in [0, 1]; how far a pixel moves along x, along y,
         in pixels; 1 where that is known, else 0.
     layout: makes `[T, N, ...]` of samples `[N, ...]`.
+    metric: what a model's outputs are judged by: `ENDPOINT_ERROR` where the flow is known.
     """
 
     samples: Tensor | Samples = field(repr=False)
     targets: Tensor | Samples = field(repr=False)
     layout: Layout = field(default_factory=Stored)
+    metric: Metric = FLOW_LOSS
 
     def __post_init__(self) -> None:
         stored, targets = tuple(self.samples.shape), tuple(self.targets.shape)

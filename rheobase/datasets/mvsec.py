@@ -17,6 +17,7 @@ from rheobase.datasets.published import missing
 from rheobase.datasets.samples import Samples
 from rheobase.datasets.splits import WHOLE, Split
 from rheobase.events import MvsecFile
+from rheobase.metrics import ENDPOINT_ERROR, FLOW_LOSS
 from rheobase.names import choose
 
 NAME = "mvsec"
@@ -49,7 +50,7 @@ def mvsec(
 
     The test part has the images whose flow is known all the time until the next. Nothing is turned, flipped or scaled.
     Events and images are read from the files for each batch and not kept: all frames of outdoor_day2 would take 38 GB.
-    Batches of flows are no classification: `rheobase.flow_losses` has their loss and their error.
+    A model is chosen by its loss on the validation part, whose flow is not known, and tested by its endpoint error.
     """
     require_positive(steps=steps, size=size, gap=gap)
     choose("framing", framing, FRAMINGS)
@@ -157,7 +158,7 @@ def recording(folder: Path, scene: str, form: Form, *, with_truth: bool) -> Flow
     if not first:
         raise ValueError(f"{truth or data}: no two images {form.gap} apart{' whose flow is known' if truth else ''}.")
     pairs = Pairs(data, truth, torch.tensor(first), form)
-    return FlowSequences(Frames(pairs), Targets(pairs))
+    return FlowSequences(Frames(pairs), Targets(pairs), metric=ENDPOINT_ERROR if truth else FLOW_LOSS)
 
 
 def piece(samples: int, split: Split, gap: int) -> tuple[Tensor, Tensor]:

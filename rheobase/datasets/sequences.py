@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rheobase.datasets.layouts import Layout
 from rheobase.datasets.samples import Chosen, Samples, rows
+from rheobase.metrics import ACCURACY, Metric
 from rheobase.transforms import Transform
 
 
@@ -57,6 +58,11 @@ class Sequences:
             return shape
         xs, _ = self.batch(torch.zeros(1, dtype=torch.int64), torch.Generator().manual_seed(0))
         return tuple(xs.shape[2:])
+
+    @property
+    def metric(self) -> Metric:
+        """What a model's outputs for these samples are judged by."""
+        return ACCURACY
 
     def batches(
         self,
@@ -145,10 +151,14 @@ class Batches:
         return samples // self.size if self.drop_last else -(-samples // self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.share(0, 1)
+
+    def share(self, rank: int, processes: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every `processes`-th batch from the `rank`-th on: together all processes see each batch once."""
         samples = len(self.sequences)
         generator = self.generator or torch.Generator().manual_seed(0)
         order = torch.arange(samples) if self.generator is None else torch.randperm(samples, generator=generator)
-        for start in range(0, len(self) * self.size, self.size):
+        for start in range(rank * self.size, len(self) * self.size, processes * self.size):
             yield self.sequences.batch(order[start : start + self.size], generator, self.device)
 
 

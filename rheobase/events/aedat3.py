@@ -61,6 +61,8 @@ def read_aedat3(path: Path, *, height: int = 128, width: int = 128, sort: bool =
         raise ValueError(f"{path}: negative time {int(clock[first]) - 2**32} at offset {offset_of(first) + TIME_AT}.")
     t = clock + (np.repeat([packet.overflows for packet in packets], counts).astype(np.int64) << 31)
     valid = np.flatnonzero(bits & 1)
+    if not len(valid):
+        raise ValueError(f"{path}: all {len(bits)} polarity events from offset {start} on are marked invalid.")
     if len(valid) < len(bits):
         bits, t = bits[valid], t[valid]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 TITLES = "class,startTime_usec,endTime_usec"
 CLASSES = 11
+DIGITS = 18
 
 
 def read_gesture_labels(path: Path) -> list[tuple[int, int, int]]:
@@ -25,8 +26,8 @@ def read_gesture_labels(path: Path) -> list[tuple[int, int, int]]:
 def row(line: str, path: Path, number: int) -> tuple[int, int, int]:
     """Class, start and stop from one line; ValueError for what is none."""
     cells = [cell.strip() for cell in line.split(",")]
-    if len(cells) != 3 or not all(cell.isascii() and cell.isdigit() for cell in cells):
-        raise ValueError(f"{path}: expected three whole numbers {TITLES} in line {number}, got {line!r}.")
+    if len(cells) != 3 or not all(cell.isascii() and cell.isdigit() and len(cell) <= DIGITS for cell in cells):
+        raise ValueError(f"{path}: expected three whole numbers {TITLES} in line {number}, got {line[:200]!r}.")
     kind, start, stop = map(int, cells)
     if not 1 <= kind <= CLASSES:
         raise ValueError(f"{path}: expected a class in 1 .. {CLASSES} in line {number}, got {kind}.")

@@ -1,10 +1,14 @@
 """HDF5 files whose damage is told as that of other files."""
 
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+COLLECTION = b"GCOL\x01\0\0\0"
+HEADER_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,10 @@ def dataset(file: Any, name: str, *, dimensions: int, kinds: str, path: Path) ->
 
 
 def ragged(file: Any, name: str, *, kinds: str, path: Path) -> Stored:
-    """The dataset called `name`, not read yet, whose rows have lengths of their own; see `dataset`."""
+    """The dataset called `name`, not read yet, whose rows have lengths of their own; see `dataset`.
+
+    `require_sound_heaps` has to come before.
+    """
     import h5py
 
     found = dataset(file, name, dimensions=1, kinds="O", path=path)
@@ -78,6 +85,32 @@ def ragged(file: Any, name: str, *, kinds: str, path: Path) -> Stored:
     if getattr(inner, "kind", None) not in tuple(kinds):
         raise ValueError(f"{path}: expected rows of numbers of kind {kinds!r} in {name!r}, got {inner}.")
     return found
+
+
+def require_sound_heaps(path: Path) -> None:
+    """Raises ValueError where an object of the heaps that ragged rows are kept in has no length, or too much of it.
+
+    libhdf5 goes round in a circle on these (HDF5 issue 1707, open). Looks through the whole file once.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.find(COLLECTION)
+        while at >= 0:
+            end = at + int.from_bytes(data[at + 8 : at + HEADER_BYTES], "little")
+            if end <= len(data):  # else libhdf5 refuses it
+                at = max(at, require_sound_heap(data, at, end, path) - HEADER_BYTES)
+            at = data.find(COLLECTION, at + HEADER_BYTES)
+
+
+def require_sound_heap(data: mmap.mmap, start: int, end: int, path: Path) -> int:
+    """`end`, once every object between its header and there has been found to end within."""
+    at = start + HEADER_BYTES
+    while at + HEADER_BYTES <= end:
+        index, size = int.from_bytes(data[at : at + 2], "little"), int.from_bytes(data[at + 8 : at + 16], "little")
+        length = HEADER_BYTES + -(-size // 8) * 8 if index else size  # 0 is what is free, its header included
+        if not length or at + length > end:
+            raise ValueError(f"{path}: a damaged heap of rows at offset {start}: {size} bytes at offset {at}.")
+        at += length
+    return end
 
 
 def holds(file: Any, name: str, *, path: Path) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rheobase.events.hdf5 import dataset, holds, opened, ragged
+from rheobase.events.hdf5 import dataset, holds, opened, ragged, require_sound_heaps
 
 CHANNELS = 700
 
@@ -31,6 +31,7 @@ class SpokenFile:
         self.path, self.channels = path, channels
         self._file = opened(path)
         try:
+            require_sound_heaps(path)
             self._times = ragged(self._file, "spikes/times", kinds="f", path=path)
             self._units = ragged(self._file, "spikes/units", kinds="iu", path=path)
             self.labels = self._numbers("labels")

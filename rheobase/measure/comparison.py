@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rheobase.datasets import Data
+from rheobase.datasets import Data, FlowData
 from rheobase.measure.agreement import Agreement, gradient_cosine
 from rheobase.measure.memory import TrainingMemory, training_memory
 from rheobase.training import DivergedError, Experiment, Progress, Report, Silent, fit, rule_named
@@ -77,7 +77,7 @@ def compare(
 def measured(
     base: Experiment,
     text: str,
-    data: Data,
+    data: Data | FlowData,
     seeds: Sequence[int],
     progress: Callable[[str], Progress],
 ) -> Row:
@@ -101,7 +101,7 @@ def measured(
     return Row(text, tuple(runs), memory)
 
 
-def first_batch(experiment: Experiment, data: Data) -> tuple[nn.Module, Tensor, Tensor]:
+def first_batch(experiment: Experiment, data: Data | FlowData) -> tuple[nn.Module, Tensor, Tensor]:
     """The untrained model, in train mode, and a batch of the train part in stored order."""
     device = device_named(experiment.device)
     torch.manual_seed(experiment.seed)
@@ -130,8 +130,8 @@ def row_results(row: Row) -> dict[str, Any]:
         "runs": [
             {
                 "seed": run.seed,
-                "test_accuracy": run.report.test_accuracy,
-                "validation_accuracy": run.report.validation_accuracy,
+                "test_score": run.report.test_score,
+                "validation_score": run.report.validation_score,
                 "best_epoch": run.report.best_epoch,
                 "seconds": run.report.seconds,
                 "agreement_before": asdict(run.before),

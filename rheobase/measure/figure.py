@@ -8,6 +8,7 @@ from typing import Any
 
 from rheobase.measure.comparison import Row, RuleRun
 from rheobase.measure.table import size
+from rheobase.metrics import ACCURACY, Metric
 from rheobase.training.files import write_aside
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00", "#cc79a7", "#7f7f7f", "#8c6d31")
@@ -30,7 +31,7 @@ def write_figure(path: Path, rows: Sequence[Row], title: str) -> None:
     figure.suptitle(title, fontsize=11)
     upper, lower = figure.subfigures(2, 1, height_ratios=[1 + 0.32 * len(shown), 3.2])
     panels = upper.subplots(1, 4, sharey=True)
-    for panel, draw in zip(panels, (draw_accuracy, draw_seconds, draw_memory, draw_cosine), strict=True):
+    for panel, draw in zip(panels, (draw_score, draw_seconds, draw_memory, draw_cosine), strict=True):
         draw(panel, shown)
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(axis="y", length=0)
@@ -41,15 +42,16 @@ def write_figure(path: Path, rows: Sequence[Row], title: str) -> None:
     draw_curves(
         by_time, shown, lambda run: list(accumulate(e.seconds for e in run.report.epochs)), "seconds of training"
     )
-    by_epoch.set_ylabel("validation accuracy, %")
+    metric = shown[0].runs[0].report.metric if shown else ACCURACY
+    by_epoch.set_ylabel(f"validation {named(metric)}" if metric == ACCURACY else "validation score")
     by_time.legend(frameon=False, fontsize=9)
     write_aside(path, partial(figure.savefig, format="png", dpi=150))
 
 
-def draw_accuracy(panel: Any, rows: Sequence[Row]) -> None:
+def draw_score(panel: Any, rows: Sequence[Row]) -> None:
     """A dot for each seed and a line at their mean."""
     for place, (row, colour) in enumerate(zip(rows, colours(rows), strict=True)):
-        values = [100 * run.report.test_accuracy for run in row.runs]
+        values = [run.report.metric.factor * run.report.test_score for run in row.runs]
         panel.scatter(values, [place] * len(values), color=colour, s=26, zorder=3, alpha=0.75)
         mean = sum(values) / len(values)
         panel.plot([mean, mean], [place - 0.3, place + 0.3], color=colour, lw=2)
@@ -60,7 +62,7 @@ def draw_accuracy(panel: Any, rows: Sequence[Row]) -> None:
     panel.margins(x=0.15)
     low, high = panel.get_xlim()
     panel.set_xlim(low, high + 0.12 * (high - low))
-    panel.set_title("test accuracy, %\ndot a seed, line their mean", fontsize=9)
+    panel.set_title(f"test {named(rows[0].runs[0].report.metric)}\ndot a seed, line their mean", fontsize=9)
     panel.grid(axis="x", color="#dddddd", lw=0.6)
 
 
@@ -101,14 +103,18 @@ def draw_cosine(panel: Any, rows: Sequence[Row]) -> None:
 
 
 def draw_curves(panel: Any, rows: Sequence[Row], along: Callable[[RuleRun], list[float]], label: str) -> None:
-    """The first seed's validation accuracy, a line for each rule."""
+    """The first seed's validation score, a line for each rule."""
     for row, colour in zip(rows, colours(rows), strict=True):
         run = row.runs[0]
-        accuracies = [100 * epoch.validation_accuracy for epoch in run.report.epochs]
-        panel.plot(along(run), accuracies, color=colour, lw=1.4, label=row.rule)
+        factor = run.report.metric.factor
+        panel.plot(along(run), [factor * epoch.validation_score for epoch in run.report.epochs], color=colour, lw=1.4, label=row.rule)
     panel.set_xlabel(label)
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(color="#eeeeee", lw=0.6)
+
+
+def named(metric: Metric) -> str:
+    return f"{metric.name}, {metric.unit}".rstrip(", ")
 
 
 def two_lines(rule: str) -> str:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rheobase.measure.comparison import Row, RuleRun
 
 TITLES = (
-    "test\naccuracy",
+    "test\n{metric}",
     "training\ntime",
     "kept for\nbackward",
     "peak\nmemory",
@@ -21,8 +21,9 @@ def table(rows: Sequence[Row]) -> Table:
     """A line for each rule; why a rule refused is left to `refusals`."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     made.add_column("rule", no_wrap=True)
+    metric = next((run.report.metric.name for row in rows for run in row.runs), "accuracy")
     for title in TITLES:
-        made.add_column(title, justify="right", no_wrap=True)
+        made.add_column(title.format(metric=metric), justify="right", no_wrap=True)
     for row in rows:
         made.add_row(escape(row.rule), *cells(row))
     return made
@@ -31,8 +32,9 @@ def table(rows: Sequence[Row]) -> Table:
 def cells(row: Row) -> list[str]:
     if row.memory is None:
         return ["[red]refused[/]"]
+    metric = row.runs[0].report.metric
     return [
-        with_spread(row, lambda run: 100 * run.report.test_accuracy, "{:.2f}", " %"),
+        with_spread(row, lambda run: metric.factor * run.report.test_score, f"{{:.{metric.digits}f}}", f" {metric.unit}"),
         with_spread(row, lambda run: run.report.seconds, "{:.1f}", " s"),
         size(row.memory.kept),
         size(row.memory.peak),

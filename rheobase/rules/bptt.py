@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from rheobase.casts import at_least_float32
 from rheobase.chunks import Chunk, Pace, checked_chunk
 from rheobase.engine import Sweep
 from rheobase.rules.replay import checkpointed
@@ -18,6 +19,7 @@ from rheobase.rules.rule import (
     refuse_sequence_norms,
     require_gradient,
     require_learning,
+    send_back,
     summed_loss,
 )
 from rheobase.sequence import Feed, Outputs, PerStep, Target
@@ -71,7 +73,7 @@ class BPTT:
 
         def objective(outputs: Tensor) -> Tensor:
             if self.objective == "mean_output":
-                return summed_loss(loss, outputs.mean(0, keepdim=True), target, 0)
+                return summed_loss(loss, at_least_float32(outputs).mean(0, keepdim=True), target, 0)
             return summed_loss(loss, outputs, target, 0) / len(outputs)
 
         if self.checkpoint is not None:
@@ -94,7 +96,7 @@ class BPTT:
                 outputs = torch.cat(parts)
                 require_gradient(outputs)
                 total = objective(outputs)
-                backward(total)
+                send_back(total, backward)
                 sweep.settle()
             result = Result(total.detach(), outputs.detach())
         if after_step is not None:
@@ -152,7 +154,7 @@ class TruncatedBPTT:
                 output = torch.cat([sweep.forward(part, steady=steady) for part in pace.parts(window, sweep)])
                 require_gradient(output)
                 part_loss = summed_loss(loss, output, target, done) / feed.steps
-                backward(part_loss)
+                send_back(part_loss, backward)
                 sweep.detach()
                 total = total.to(part_loss) + part_loss.detach()
                 outputs.add(output)

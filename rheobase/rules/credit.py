@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rheobase.engine import at_least_float32
+from rheobase.casts import at_least_float32, outside_autocast
 from rheobase.synapses import Operation
 
 
@@ -138,13 +138,15 @@ class SteadyWeight:
         if self._weight_error is None or self._bias_error is None:
             return
         roots, grads = [], []
-        if self.weight.requires_grad:
-            roots.append(self.weight)
-            grads.append(self.operation.weight_gradient(self._weight_error, self.x, self.weight.detach()))
-        if self.bias is not None and self.bias.requires_grad:
-            roots.append(self.bias)
-            grads.append(self.operation.bias_gradient(self._bias_error))
-        torch.autograd.backward(roots, grads)
+        x, weight = at_least_float32(self.x), at_least_float32(self.weight.detach())
+        with outside_autocast(x):
+            if self.weight.requires_grad:
+                roots.append(self.weight)
+                grads.append(self.operation.weight_gradient(self._weight_error, x, weight).to(self.weight.dtype))
+            if self.bias is not None and self.bias.requires_grad:
+                roots.append(self.bias)
+                grads.append(self.operation.bias_gradient(self._bias_error).to(self.bias.dtype))
+            torch.autograd.backward(roots, grads)
 
 
 class SteadySynapse(torch.autograd.Function):
@@ -163,7 +165,7 @@ class SteadySynapse(torch.autograd.Function):
         (grad,), call = grads, ctx.call
         if not call.skips() and grad is not None:
             causal, acausal = call.factors()
-            errors = grad.unflatten(0, (ctx.steps, -1))
+            errors = at_least_float32(grad).unflatten(0, (ctx.steps, -1))
             weight_error = causal * _weighted_sum(errors, call.input_trace)
             if call.error is not None:
                 weight_error = weight_error + acausal * call.error.unflatten(0, (ctx.steps, -1)).sum(0)

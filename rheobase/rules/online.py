@@ -20,6 +20,7 @@ from rheobase.rules.rule import (
     refuse_sequence_norms,
     require_gradient,
     require_learning,
+    send_back,
     summed_loss,
 )
 from rheobase.rules.schedules import EveryStep, Learns, Schedule
@@ -143,7 +144,7 @@ class Online:
                         require_gradient(joined)
                         total = weight * summed_loss(loss, joined, target, done)
                 if learning:
-                    backward(path.root(total))
+                    send_back(path.root(total), backward)
                     lost = total.detach() / weight if lost is None else lost.add_(total.detach(), alpha=1 / weight)
                     learned += len(xs)
                 if traces:

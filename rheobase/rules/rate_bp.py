@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rheobase.casts import at_least_float32
 from rheobase.chunks import Chunk, checked_chunk, few_steps
-from rheobase.engine import Sweep, at_least_float32
+from rheobase.engine import Sweep
 from rheobase.rules.bptt import BPTT
 from rheobase.rules.online import Scale, checked_scale
 from rheobase.rules.rate_pass import RatePass, SpikePass
-from rheobase.rules.rule import Backward, Loss, Result, require_gradient, require_learning
+from rheobase.rules.rule import Backward, Loss, Result, require_gradient, require_learning, send_back
 from rheobase.sequence import Feed, Outputs, PerStep, Target
 
 
@@ -90,7 +91,8 @@ class RateBP:
             total = loss(output, target)
             if total.dim():
                 raise ValueError(f"Expected the loss to return a scalar, got shape {list(total.shape)}.")
-            backward(total / len(spikes) if self.scale == "paper" else total)
+            total = at_least_float32(total)
+            send_back(total / len(spikes) if self.scale == "paper" else total, backward)
             sweep.settle()
         if after_step is not None:
             after_step()

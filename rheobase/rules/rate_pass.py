@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rheobase.engine import Sweep, at_least_float32
+from rheobase.casts import at_least_float32
+from rheobase.engine import Sweep
 from rheobase.kernels import Response
 from rheobase.kernels.autograd import Respond
 from rheobase.kernels.norm import in_order, observed, ordered_as

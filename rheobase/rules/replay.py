@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.aside import RandomStates, buffers_kept
+from rheobase.casts import outside_autocast
 from rheobase.chunks import Pace
 from rheobase.engine import Sweep
 from rheobase.neurons import State
-from rheobase.rules.rule import Backward, Result, require_gradient
+from rheobase.rules.rule import Backward, Result, require_gradient, send_back
 from rheobase.sequence import Feed, Outputs
 
 States = dict[nn.Module, State]
@@ -47,11 +48,12 @@ def checkpointed(
         outputs.add(output)
         leaf = outputs.stacked().requires_grad_()
         total = objective(leaf)
-        backward(total)
+        send_back(total, backward)
         assert leaf.grad is not None
         grads = list(leaf.grad.split(segment))
         require_gradient(output)
-        output.backward(grads.pop())
+        with outside_autocast(output):
+            output.backward(grads.pop())
         for xs, before, random in reversed(segments):
             sweep.states = before
             entering = _entering(sweep)
@@ -63,7 +65,8 @@ def checkpointed(
                     if entered.grad is not None and leaving.requires_grad:
                         roots.append(leaving)
                         root_grads.append(entered.grad)
-            torch.autograd.backward(roots, root_grads)
+            with outside_autocast(output):
+                torch.autograd.backward(roots, root_grads)
             later = entering
         sweep.settle()
     return Result(total.detach(), leaf.detach())

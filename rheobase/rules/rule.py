@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from rheobase.casts import at_least_float32, outside_autocast
 from rheobase.chunks import sequence_norms
 from rheobase.inference import require_neurons
 from rheobase.sequence import Target, target_at
@@ -16,8 +16,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Backward = Callable[[Tensor], None]
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What a rule reports of one sequence.
 
     loss: mean loss over the steps that learn, a detached scalar tensor.
@@ -82,7 +81,12 @@ def summed_loss(loss: Loss, outputs: Tensor, target: Target, first: int) -> Tens
         raise ValueError(
             f"Expected the loss to return a scalar, the mean over the batch, got shape {list(losses[0].shape)}."
         )
-    return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+    return at_least_float32(torch.stack(losses)).sum() if len(losses) > 1 else at_least_float32(losses[0])
+
+
+def send_back(total: Tensor, backward: Backward) -> None:
+    with outside_autocast(total):
+        backward(total)
 
 
 def require_gradient(outputs: Tensor) -> None:

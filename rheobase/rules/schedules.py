@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from rheobase.processes import of_first
+
 Learns = Callable[[int], bool]
 
 
@@ -34,7 +36,10 @@ class EveryStep(Schedule):
 
 @dataclass(frozen=True)
 class RandomSteps(Schedule):
-    """`count` steps learn, drawn uniformly without replacement for each sequence (SLTT-K)."""
+    """`count` steps learn, drawn uniformly without replacement for each sequence (SLTT-K).
+
+    Processes that train together learn at the same steps, those that the first of them draws.
+    """
 
     count: int
 
@@ -46,7 +51,7 @@ class RandomSteps(Schedule):
         steps = _known(self, steps)
         if self.count > steps:
             raise ValueError(f"Expected at most T = {steps} learning steps, got {self.count}.")
-        drawn = frozenset(torch.randperm(steps)[: self.count].tolist())
+        drawn = frozenset(of_first(torch.randperm(steps)[: self.count]).tolist())
         return drawn.__contains__, self.count
 
 

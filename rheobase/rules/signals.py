@@ -132,16 +132,16 @@ class _FeedbackPath(SignalPath):
         if self.signal.error == "error":
             return grad.flatten(2)
         assert self.scale is not None
-        share = self.scale.to(grad.dtype) * (self.weight / grad.shape[1])
+        share = self.scale * (self.weight / grad.shape[1])  # a loss scaler's 2^16 is more than float16 holds
         if self.signal.error == "sign":
-            return grad.flatten(2).sign() * share
+            return (grad.flatten(2).sign().to(share.dtype) * share).to(grad.dtype)
         if isinstance(self.target, PerStep):
             target = self.target.targets[first : first + len(grad)]
         else:
             target = self.target.expand(len(grad), *self.target.shape)
         if target.is_floating_point() or target.dim() != 2:
             raise TypeError("Target projection (DRTP) needs integer class targets [N].")
-        return F.one_hot(target, grad.flatten(2).shape[2]).to(grad) * share
+        return (F.one_hot(target, grad.flatten(2).shape[2]).to(share) * share).to(grad.dtype)
 
 
 class _Root(torch.autograd.Function):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from rheobase.engine import Sweep, at_least_float32
+from rheobase.casts import at_least_float32
+from rheobase.engine import Sweep
 from rheobase.neurons import Neuron, State
 from rheobase.rules.credit import Call, CreditedSynapse, SteadySynapse, SteadyWeight
 from rheobase.rules.roles import Role, role
@@ -77,7 +78,7 @@ class TraceTreatment(Treatment):
         if sweep.is_steady(x) and not x.requires_grad:
             call.output = self._steady_output(sweep, synapse, sweep.unfolded(x)[0], bias, call)
         else:
-            x, weight, bias = _as_autocast(call.operation.prepare(x), sweep.weight(synapse), bias)
+            x, weight, bias = _as_autocast(sweep, call.operation.prepare(x), sweep.weight(synapse), bias)
             keeps_x, decay = self._role(synapse).acausal != 0, self._role(synapse).decay
             with torch.no_grad():
                 wide, before = at_least_float32(x.detach()), self._pre[synapse].last
@@ -194,7 +195,7 @@ class TraceTreatment(Treatment):
         """The output for an input that does not change: computed once, its gradients gathered until the end."""
         if synapse not in self._steady:
             with torch.enable_grad():  # the first step may be one that does not learn
-                x, weight, bias = _as_autocast(call.operation.prepare(x.detach()), sweep.weight(synapse), bias)
+                x, weight, bias = _as_autocast(sweep, call.operation.prepare(x.detach()), sweep.weight(synapse), bias)
             self._steady[synapse] = SteadyWeight(call.operation, x, weight, bias)
         call.input_trace = self._ones_traced(self._pre[synapse], sweep.chunk, self._role(synapse).decay)
         steady = self._steady[synapse]
@@ -240,9 +241,9 @@ class Fire(torch.autograd.Function):
         return delta * slope, None, None, None, None, None
 
 
-def _as_autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+def _as_autocast(
+    sweep: Sweep, x: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """The operands as autocast would give them to the operation."""
-    if not torch.is_autocast_enabled(x.device.type):
-        return x, weight, bias
-    dtype = torch.get_autocast_dtype(x.device.type)
-    return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    weight, bias = sweep.casts.of(weight), None if bias is None else sweep.casts.of(bias)
+    return x.to(weight.dtype) if torch.is_autocast_enabled(x.device.type) else x, weight, bias

@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from rheobase.names import choose
 
 _CALL = re.compile(r"\s*([\w-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+_LONGEST = 1000
 _WORDS = {"true": True, "false": False, "none": None}
 
 
@@ -28,8 +29,9 @@ def read_call(text: str) -> tuple[str, dict[str, Any]]:
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError(text)
         return match[1], {_option(word.arg): _value(word.value) for word in call.keywords}
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"Cannot read {text!r}: write name or name(option=value, ...).") from error
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        raise ValueError(f"Cannot read {shown!r}: write name or name(option=value, ...).") from error
 
 
 def written_call(name: str, options: Mapping[str, object]) -> str:

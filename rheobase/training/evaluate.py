@@ -1,29 +1,49 @@
-"""How often a model is right."""
+"""How well a model does on a part of a data set, also one of an earlier run."""
 
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from rheobase.datasets import Data, Sequences
+from rheobase.datasets import Data, FlowData, FlowSequences, Sequences
+from rheobase.distributed import World
 from rheobase.inference import run
+from rheobase.precision import Precision
 from rheobase.training.environment import device_named
 from rheobase.training.experiment import Experiment
 from rheobase.training.files import CONFIG, WEIGHTS, read_json, read_weights
 
 
 def evaluate(
-    model: nn.Module, part: Sequences, *, batch_size: int, device: torch.device, chunk: int | None = None
+    model: nn.Module,
+    part: Sequences | FlowSequences,
+    *,
+    batch_size: int,
+    device: torch.device,
+    chunk: int | None = None,
+    precision: Precision | None = None,
+    world: World | None = None,
 ) -> float:
-    """The share of the samples of `part` whose largest mean output is their class; in eval mode, from rest."""
-    training, right = model.training, torch.zeros((), dtype=torch.int64, device=device)
+    """The value of the part's metric; in eval mode, from rest.
+
+    precision: that of training; float32 by default. world: the processes that share the batches.
+    """
+    training, metric = model.training, part.metric
+    precision, world = precision or Precision("float32", device), world or World(device=device)
+    total = torch.zeros(2, dtype=torch.float64, device=device)
     model.eval()
     try:
-        for xs, target in part.batches(batch_size, device=device):
-            right += (run(model, xs, chunk=chunk).mean(0).argmax(1) == target).sum()
+        for xs, target in part.batches(batch_size, device=device).share(world.rank, world.size):
+            with precision.autocast():
+                outputs = run(model, xs, chunk=chunk)
+            score, counted = metric.total(outputs.float(), target)
+            total += torch.stack([score.double(), total.new_tensor(counted)])
     finally:
         model.train(training)
-    return int(right) / len(part)
+    score, counted = world.sum(total).tolist()
+    if not counted:
+        raise ValueError(f"This part has no {metric.name}: no sample of it counts.")
+    return score / counted
 
 
 def read_experiment(folder: Path) -> Experiment:
@@ -34,7 +54,7 @@ def read_experiment(folder: Path) -> Experiment:
     return Experiment.of_settings(config["experiment"])
 
 
-def load_run(folder: Path) -> tuple[Experiment, Data, nn.Module]:
+def load_run(folder: Path) -> tuple[Experiment, Data | FlowData, nn.Module]:
     """The experiment, the data and the model with its best weights of the run in `folder`."""
     experiment = read_experiment(folder)
     data = experiment.load_data()

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_type_hints
 from torch import nn
 
 from rheobase import datasets
-from rheobase.datasets import DATASETS, Data
+from rheobase.datasets import DATASETS, Data, FlowData
 from rheobase.losses import LOSSES
 from rheobase.models import MODELS
 from rheobase.names import choose
@@ -55,7 +55,7 @@ class Experiment:
     epochs: int = 25
     """Passes over the train part."""
     batch_size: int = 64
-    """Samples in a batch."""
+    """Samples in a batch, of all processes together."""
     drop_last: bool = True
     """Leave out an epoch's last batch where it is smaller than the others."""
     update: Literal["batch", "step"] = "batch"
@@ -68,6 +68,14 @@ class Experiment:
     """With auto the GPU where there is one."""
     chunk: int | None = None
     """Steps computed together, by the rule and in evaluation: more is faster and takes more memory."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of synapses; states, traces and weights stay in float32. float16 scales the loss."""
+    clip_norm: float | None = None
+    """Gradients longer than this are shortened to it, all parameters taken together."""
+    on_bad: Literal["stop", "skip"] = "stop"
+    """What to do when a batch's loss or gradient is not finite: stop, or leave it out (stop after 10 in a row)."""
+    deterministic: bool = False
+    """Only operations that give the same bits each time, also on a GPU; slower there."""
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -95,6 +103,14 @@ class Experiment:
                 raise ValueError(f"Expected {name} >= 0, got {getattr(self, name)}.")
         if not self.learning_rate > 0:
             raise ValueError(f"Expected learning_rate > 0, got {self.learning_rate}.")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"Expected clip_norm > 0, got {self.clip_norm}.")
+        if self.update == "step" and (self.clip_norm, self.precision == "float16", self.on_bad) != (
+            None,
+            False,
+            "stop",
+        ):
+            raise ValueError('update="step" works without clip_norm, precision="float16" and on_bad="skip" alone.')
         if self.decays != "all" and not self.weight_decay:
             raise ValueError(f'decays="{self.decays}" has no effect with weight_decay=0.')
         if self.momentum and self.optimizer != "sgd":
@@ -113,11 +129,11 @@ class Experiment:
             raise ValueError(f"Two sizes of chunk: {self.chunk}, and {own} in {rule}. Leave one out.")
         return replace(rule, chunk=self.chunk)  # type: ignore[type-var]
 
-    def load_data(self) -> Data:
+    def load_data(self) -> Data | FlowData:
         name, options = read_call(self.data)
         return datasets.load(name, **options)
 
-    def build_model(self, data: Data) -> nn.Module:
+    def build_model(self, data: Data | FlowData) -> nn.Module:
         """The model for `data`, its weights drawn from torch's random generator."""
         make, options = chosen("model", self.model, MODELS, given=_GIVEN)
         if self.neuron is not None:

@@ -1,48 +1,60 @@
-"""Running an experiment from its first epoch, or from where it stopped, to the test accuracy."""
+"""Running an experiment from its first batch, or from where it stopped, to the test score."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from rheobase.datasets import Data
-from rheobase.training.environment import environment
+from rheobase.datasets import Data, FlowData
+from rheobase.distributed import World, world_of
+from rheobase.metrics import Metric
+from rheobase.training.checkpoints import Checkpoints
+from rheobase.training.environment import deterministic, environment
+from rheobase.training.environment import threads as use_threads
 from rheobase.training.evaluate import read_experiment
 from rheobase.training.experiment import Experiment
 from rheobase.training.files import (
-    CHECKPOINT,
     CONFIG,
     METRICS,
     RESULT,
     WEIGHTS,
     claim,
-    read_checkpoint,
-    write_checkpoint,
+    read_json,
+    require_writable,
     write_json,
     write_lines,
     write_weights,
 )
-from rheobase.training.loop import Epoch, Loop
-from rheobase.training.progress import Progress, Silent
+from rheobase.training.loggers import Guarded, Logger
+from rheobase.training.loop import Epoch, Loop, Wishes
+from rheobase.training.progress import Plan, Progress, Silent
+from rheobase.training.sources import write_diffs
+from rheobase.training.stopping import Interrupted, Stop, listening
+
+SAVE_EVERY = 600.0
 
 
 @dataclass(frozen=True)
 class Report:
     """What came out of a run.
 
-    best_epoch: the one with the best validation accuracy; its weights are in `model` and in the folder.
-    test_accuracy: of those weights; the test part had no say in the choice.
+    metric: what the test score is: the accuracy, a share, of data sets of classes.
+    best_epoch: the one with the best validation score; its weights are in `model` and in the folder.
+    test_score: of those weights; the test part had no say in the choice.
     seconds: of training, without evaluation, over all epochs.
     """
 
     experiment: Experiment
+    metric: Metric
     epochs: tuple[Epoch, ...]
     best_epoch: int
-    validation_accuracy: float
-    test_accuracy: float
+    validation_score: float
+    test_score: float
     seconds: float
-    model: nn.Module
+    model: nn.Module = field(repr=False)
 
 
 def fit(
@@ -50,66 +62,159 @@ def fit(
     folder: str | Path | None = None,
     progress: Progress | None = None,
     *,
-    data: Data | None = None,
+    data: Data | FlowData | None = None,
     overwrite: bool = False,
     command: Sequence[str] | None = None,
+    loggers: Sequence[Logger] = (),
+    save_every: float = SAVE_EVERY,
+    world: World | None = None,
 ) -> Report:
-    """Trains what `experiment` describes.
+    """Trains what `experiment` describes; under torchrun in all its processes together.
 
     folder: gets config.json, metrics.jsonl (a line an epoch), weights.safetensors (the best), checkpoint.pt (the
         last, for `resume`) and result.json; nothing is written without one.
     data: the experiment's own, where it is loaded already.
     overwrite: replace the run in `folder`.
     command: what config.json shows as the command line; this process's own by default.
+    loggers: where else the figures go. save_every: seconds between checkpoints within an epoch; 0 saves each batch.
+    world: the processes that train together, where the caller has started them; those of torchrun by default.
 
-    Raises FileExistsError for a folder that is not empty, DivergedError when the loss is not finite.
+    SIGTERM and SIGINT save what was done and raise Interrupted. Raises FileExistsError for a folder that is not empty,
+    DivergedError where numbers go wrong, OutOfMemory, and DiskError, in each case with the last checkpoint in place.
     """
-    loop = Loop(experiment, data or experiment.load_data())
-    if folder is None:
-        return _finish(loop, [], None, progress or Silent())
+    with world_of(experiment.device, world) as world, deterministic(experiment.deterministic):
+        folder = Path(folder) if folder is not None and world.leads else None
+        if folder is not None:
+            claim(folder, overwrite=overwrite)
+        loop = Loop(experiment, data or experiment.load_data(), world)
+        told = {"experiment": experiment.settings(), **environment(loop.device, command, processes=world.size)}
+        if folder is not None:
+            require_writable(folder, 3 * loop.bytes)  # two checkpoints and one on its way
+            write_json(folder / CONFIG, told)
+            write_diffs(folder)
+        return Run(loop, folder, progress or Silent(), loggers, save_every, told).go()
+
+
+def resume(
+    folder: str | Path,
+    progress: Progress | None = None,
+    *,
+    loggers: Sequence[Logger] = (),
+    save_every: float = SAVE_EVERY,
+    world: World | None = None,
+    threads: int | None = None,
+) -> Report:
+    """Goes on with the run in `folder` after its last checkpoint, as if it had never stopped.
+
+    On a CPU the weights are, bit by bit, those of a run that never stopped. Raises what `fit` raises, and ValueError
+    where no checkpoint can be read.
+
+    threads: of the CPU; as many as before by default, which the same bits need.
+    """
     folder = Path(folder)
-    claim(folder, overwrite=overwrite)
-    settings = {"experiment": experiment.settings(), **environment(loop.device, command)}
-    write_json(folder / CONFIG, settings)
-    _save(loop, [], folder)
-    return _finish(loop, [], folder, progress or Silent())
+    experiment, settings = read_experiment(folder), read_json(folder / CONFIG)
+    progress, threads = progress or Silent(), threads or settings.get("threads")
+    with (
+        world_of(experiment.device, world) as world,
+        deterministic(experiment.deterministic),
+        use_threads(threads),
+    ):
+        state = Checkpoints(folder).read(progress.say)
+        loop = Loop(experiment, experiment.load_data(), world)
+        loop.restore(state)
+        records = [Epoch(**record) for record in state["epochs"]]
+        own = folder if world.leads else None
+        return Run(loop, own, progress, loggers, save_every, settings, records).go()
 
 
-def resume(folder: str | Path, progress: Progress | None = None) -> Report:
-    """Goes on with the run in `folder` after its last complete epoch, as if it had never stopped."""
-    folder = Path(folder)
-    experiment = read_experiment(folder)
-    state = read_checkpoint(folder / CHECKPOINT)
-    loop = Loop(experiment, experiment.load_data())
-    loop.restore(state)
-    records = [Epoch(**record) for record in state["epochs"]]
-    return _finish(loop, records, folder, progress or Silent())
+class Run:
+    """A loop, and where what it finds goes."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        folder: Path | None,
+        progress: Progress,
+        loggers: Sequence[Logger],
+        save_every: float,
+        settings: Mapping[str, Any],
+        records: Sequence[Epoch] = (),
+    ) -> None:
+        if not save_every >= 0:
+            raise ValueError(f"Expected save_every >= 0 seconds, got {save_every}.")
+        self.loop, self.folder, self.progress, self.settings = loop, folder, progress, settings
+        self.logger = Guarded(loggers if loop.world.leads else (), progress.say)
+        self.save_every, self.records = save_every, list(records)
+        self.checkpoints = None if folder is None else Checkpoints(folder)
+
+    def go(self) -> Report:
+        """Trains what is left, then tests."""
+        loop, experiment = self.loop, self.loop.experiment
+        self.logger.start(self.settings, self.folder)
+        batches, data = len(loop.batches), loop.data
+        done = loop.done * batches + loop.tally.batches
+        self.progress.start(
+            Plan(experiment.epochs, batches, done, loop.device, data.train.metric, data.validation.metric)
+        )
+        outcome: dict[str, Any] = {"state": "failed"}
+        try:
+            with listening() as stop:
+                self.publish()
+                self.save()
+                while loop.done < experiment.epochs:
+                    self._epoch(stop)
+            report = self._report()
+            outcome = {"state": "done", **results(report)}
+            return report
+        except (KeyboardInterrupt, Interrupted):
+            outcome = {"state": "stopped"}
+            raise
+        finally:
+            self.progress.stop()
+            self.logger.stop(outcome)
+
+    def save(self) -> None:
+        """The last checkpoint; called in all processes alike."""
+        state = self.loop.state() | {"epochs": [asdict(record) for record in self.records]}
+        if self.checkpoints is not None:
+            self.checkpoints.write(state)
+        self._saved = time.monotonic()
+
+    def publish(self) -> None:
+        """The files that people read, as the epochs so far make them; a run that was killed may have left them older."""
+        if self.folder is None:
+            return
+        write_lines(self.folder / METRICS, [asdict(record) for record in self.records])
+        if self.loop.best:
+            write_weights(self.folder / WEIGHTS, self.loop.best)
+
+    def _epoch(self, stop: Stop) -> None:
+        loop = self.loop
+
+        def wishes() -> Wishes:
+            due = self.checkpoints is not None and time.monotonic() - self._saved >= self.save_every
+            return Wishes(due, stop.requested or 0)
+
+        record = loop.epoch(self.progress, wishes, self.save)
+        self.records.append(record)
+        self.save()
+        self.publish()
+        self.progress.epoch(record)
+        if record.skipped:
+            self.progress.say(f"{record.skipped} batches of this epoch were left out: their numbers were not finite.")
+        self.logger.log({"epoch": asdict(record)}, loop.updates)
+
+    def _report(self) -> Report:
+        loop = self.loop
+        report = Report(
+            loop.experiment, loop.data.test.metric, tuple(self.records), loop.best_epoch, loop.best_score,
+            loop.test_score(), sum(record.seconds for record in self.records), loop.model,
+        )  # fmt: skip
+        if self.folder is not None:
+            write_json(self.folder / RESULT, results(report))
+        return report
 
 
-def _finish(loop: Loop, records: list[Epoch], folder: Path | None, progress: Progress) -> Report:
-    experiment = loop.experiment
-    progress.start(experiment.epochs, len(loop.batches), loop.done)
-    try:
-        while loop.done < experiment.epochs:
-            records.append(loop.epoch(progress))
-            if folder is not None:
-                _save(loop, records, folder)
-            progress.epoch(records[-1])
-    finally:
-        progress.stop()
-    report = Report(
-        experiment, tuple(records), loop.best_epoch, loop.best_accuracy, loop.test_accuracy(),
-        sum(record.seconds for record in records), loop.model,
-    )  # fmt: skip
-    if folder is not None:
-        names = ("best_epoch", "validation_accuracy", "test_accuracy", "seconds")
-        write_json(folder / RESULT, {name: getattr(report, name) for name in names})
-    return report
-
-
-def _save(loop: Loop, records: list[Epoch], folder: Path) -> None:
-    epochs = [asdict(record) for record in records]
-    write_checkpoint(folder / CHECKPOINT, loop.state() | {"epochs": epochs})
-    write_lines(folder / METRICS, epochs)
-    if loop.best and loop.best_epoch == loop.done:
-        write_weights(folder / WEIGHTS, loop.best)
+def results(report: Report) -> dict[str, Any]:
+    names = ("best_epoch", "validation_score", "test_score", "seconds")
+    return {"metric": report.metric.name, **{name: getattr(report, name) for name in names}}

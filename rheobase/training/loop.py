@@ -1,56 +1,92 @@
-"""One run in progress: everything its next epoch depends on."""
+"""One run in progress: everything the rest of it depends on."""
 
 import math
 import random
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rheobase.datasets import Data
+from rheobase.aside import RandomStates
+from rheobase.datasets import Data, FlowData
+from rheobase.datasets.shuffled import Shuffled
+from rheobase.distributed import World, parallel, synchronised
+from rheobase.learner import Learner
+from rheobase.precision import Precision
+from rheobase.rules.rule import Result
+from rheobase.training.anomalies import DivergedError, first_bad, gradient_norm
 from rheobase.training.environment import device_named
 from rheobase.training.evaluate import evaluate, load_weights
 from rheobase.training.experiment import Experiment
 from rheobase.training.health import ailments, firing_rates
+from rheobase.training.optimisation import learning_rate, make_optimizer
+from rheobase.training.out_of_memory import OutOfMemory, is_out_of_memory, what_would_fit
 from rheobase.training.progress import Progress
+from rheobase.training.stopping import Interrupted
 
-
-class DivergedError(RuntimeError):
-    """The loss is no longer a finite number."""
+PATIENCE = 10
 
 
 @dataclass(frozen=True)
 class Epoch:
     """What is known after one epoch.
 
-    seconds: of training, without evaluation.
+    loss: mean over its batches. train_score, validation_score: of the data's metric.
+    seconds: of training, without evaluation, and with the time before an interruption.
+    skipped: batches left out because their numbers went wrong.
     firing_rates: spikes per neuron and step on one validation batch, by layer.
     ailments: the layers that are "dead" or "saturated".
     """
 
     epoch: int
     loss: float
-    train_accuracy: float
-    validation_accuracy: float
+    train_score: float
+    validation_score: float
     learning_rate: float
     seconds: float
     samples_per_second: float
+    skipped: int
     firing_rates: dict[str, float]
     ailments: dict[str, str]
+
+
+@dataclass
+class Tally:
+    """Sums over the batches of an epoch so far, in all processes together; `bad` counts those in a row."""
+
+    batches: int = 0
+    samples: int = 0
+    loss: float = 0.0
+    score: float = 0.0
+    counted: int = 0
+    skipped: int = 0
+    bad: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a process wants after a batch: to save, and to stop because of a signal (0 for none)."""
+
+    save: bool = False
+    signal: int = 0
 
 
 class Loop:
     """One run in progress. The same experiment gives the same weights, bit by bit, on the same machine's CPU.
 
-    best: the weights with the best validation accuracy so far, the latest of equals.
+    done: complete epochs. tally: the sums of the epoch in progress. updates: optimiser steps.
+    best: the weights with the best validation score so far, the latest of equals.
     """
 
-    def __init__(self, experiment: Experiment, data: Data) -> None:
+    def __init__(self, experiment: Experiment, data: Data | FlowData, world: World | None = None) -> None:
         self.experiment, self.data = experiment, data
-        self.device = device_named(experiment.device)
+        self.world = world or World(device=device_named(experiment.device))
+        self.device = self.world.device
         self.rule, self.loss = experiment.learning_rule(), experiment.loss_function()
         random.seed(experiment.seed)
         torch.manual_seed(experiment.seed)
@@ -58,126 +94,200 @@ class Loop:
         if experiment.weights is not None:
             load_weights(self.model, Path(experiment.weights))
         self.model.to(self.device)
+        if self.world.size > 1:
+            self._require_shared_update()
+            self.model = synchronised(self.model)
+            torch.manual_seed(experiment.seed + self.world.rank)  # each process drops out other neurons
+        self.precision = Precision(experiment.precision, self.device)
+        self.learner = parallel(Learner(self.model, self.rule, self.loss, scale=self.precision.scale), self.world)
         self.optimizer = make_optimizer(experiment, self.model)
-        self.order = torch.Generator().manual_seed(experiment.seed)
-        self.batches = data.train.batches(
-            min(experiment.batch_size, len(data.train)), generator=self.order, device=self.device,
-            drop_last=experiment.drop_last,
+        self.batches = Shuffled(
+            data.train, min(experiment.batch_size, len(data.train)), experiment.seed, self.device,
+            experiment.drop_last, self.world.rank, self.world.size,
         )  # fmt: skip
-        self.done = 0
+        self.done, self.updates, self.tally = 0, 0, Tally()
         self.best: dict[str, Tensor] = {}
-        self.best_epoch, self.best_accuracy = 0, -1.0
+        self.best_epoch, self.best_score = 0, math.nan
 
-    def epoch(self, progress: Progress) -> Epoch:
-        """Trains for one epoch, then evaluates on the validation part."""
-        number, update = self.done + 1, self.update_at_step if self.experiment.update == "step" else None
+    def epoch(
+        self,
+        progress: Progress,
+        wishes: Callable[[], Wishes] = Wishes,
+        save: Callable[[], None] = lambda: None,
+    ) -> Epoch:
+        """Trains what is left of an epoch, then evaluates on the validation part.
+
+        wishes: asked after each batch. save: called where a process wished it, and before `Interrupted` is raised.
+        """
+        number = self.done + 1
         self.model.train()
-        started, losses, right, seen = time.perf_counter(), 0.0, 0, 0
-        for batch, (xs, target) in enumerate(self.batches, start=1):
-            rate = self._set_learning_rate(batch)
-            self.optimizer.zero_grad()
-            result = self.rule.backward(self.model, xs, target, loss=self.loss, after_step=update)
-            loss = float(result.loss)
-            if not math.isfinite(loss):
-                raise DivergedError(
-                    f"The loss is {loss} in epoch {number}, batch {batch} of {len(self.batches)}: lower the learning "
-                    f"rate ({rate:g} there), or the gain of the weights."
-                )
-            if update is None:
-                self.optimizer.step()
-            losses += loss
-            classes = target if target.ndim == 1 else target.argmax(1)  # of mixed samples the larger part counts
-            right += int((result.outputs.mean(0).argmax(1) == classes).sum())
-            seen += len(target)
-            progress.batch(number, batch, loss, seen / (time.perf_counter() - started))
-        seconds = time.perf_counter() - started
-        self.done = number
+        for xs, target in self.batches.epoch(number, self.tally.batches):
+            wish = self._batch(xs, target, progress, wishes)
+            if wish.save or wish.signal:
+                save()
+            if wish.signal:
+                raise Interrupted(wish.signal)
+        tally, self.tally, self.done = self.tally, Tally(bad=self.tally.bad), number
         rates = self._firing_rates()
-        record = Epoch(
-            number, losses / len(self.batches), right / seen, self._validate(), rate, seconds, seen / seconds,
+        taken = max(tally.batches - tally.skipped, 1)
+        return Epoch(
+            number, tally.loss / taken, tally.score / max(tally.counted, 1), self._validate(),
+            self.optimizer.param_groups[0]["lr"], tally.seconds, tally.samples / tally.seconds, tally.skipped,
             rates, ailments(rates),
         )  # fmt: skip
-        return record
+
+    def _batch(self, xs: Tensor, target: Tensor, progress: Progress, wishes: Callable[[], Wishes]) -> Wishes:
+        """One batch; what the processes wish together afterwards."""
+        started, tally = time.perf_counter(), self.tally
+        rate = learning_rate(self.experiment, self.done, tally.batches, len(self.batches))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        before = RandomStates(self.device)
+        buffers = [b.clone() for b in self.model.buffers()] if self.experiment.on_bad == "skip" else []
+        result = self._learn(xs, target)
+        score, counted = self.data.train.metric.total(result.outputs.float(), target)
+        own = wishes()
+        agreed = self.world.sum(torch.stack([
+            result.loss.detach().double() / self.world.size, score.double(),
+            *torch.tensor([counted, len(target), self._is_bad(result), own.save, own.signal == 15, own.signal == 2],
+                          dtype=torch.float64, device=self.device),
+        ])).tolist()  # fmt: skip
+        loss, scored, counts, samples, bad, saves, terminated, interrupted = agreed
+        tally.batches += 1
+        tally.samples += round(samples)
+        if bad:
+            self._went_wrong(xs, target, loss, before)
+            for buffer, kept in zip(self.model.buffers(), buffers, strict=True):
+                buffer.copy_(kept)  # running statistics would remember what was no number
+        else:
+            tally.bad = 0
+            tally.loss += loss
+            tally.score += scored
+            tally.counted += round(counts)
+            self._update()
+        tally.seconds += time.perf_counter() - started
+        progress.batch(self.done + 1, tally.batches, loss, tally.samples / tally.seconds)
+        return Wishes(saves > 0, 15 if terminated else 2 if interrupted else 0)
+
+    def _learn(self, xs: Tensor, target: Tensor) -> Result:
+        try:
+            with self.precision.autocast():
+                if self.experiment.update == "step":
+                    return self.rule.backward(self.model, xs, target, loss=self.loss, after_step=self.update_at_step)
+                result: Result = self.learner(xs, target)
+            self.precision.backward(result.loss)
+            return result
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self.optimizer.zero_grad()
+            raise OutOfMemory(what_would_fit(self.model, self.rule, xs, target, self.loss, error)) from error
+
+    def _is_bad(self, result: Result) -> bool:
+        """Whether the loss or the gradient is no number; with float16 the scaler sees to the gradient."""
+        self.precision.unscale(self.optimizer)
+        self.norm = gradient_norm(self.model)
+        finite = self.norm.isfinite() | (self.experiment.precision == "float16")
+        return not bool(result.loss.isfinite() & finite)
+
+    def _went_wrong(self, xs: Tensor, target: Tensor, loss: float, before: RandomStates) -> None:
+        """Leaves the batch out, or raises DivergedError that says where it went wrong."""
+        tally = self.tally
+        tally.skipped += 1
+        tally.bad += 1
+        where = f"epoch {self.done + 1}, batch {tally.batches} of {len(self.batches)}"
+        if self.experiment.on_bad == "stop" or tally.bad > PATIENCE:
+            with self.precision.autocast():
+                found = first_bad(
+                    self.model, self.rule, xs, target, self.loss, alone=self.world.size == 1, random=before
+                )
+            row = f" after {PATIENCE} batches in a row that were left out" if tally.bad > PATIENCE else ""
+            raise DivergedError(f"Stopped in {where}{row} (loss {loss:g}). {found.text}")
+        self.optimizer.zero_grad()
+        self.precision.step(self.optimizer)  # moves nothing, but a loss scale goes down where gradients overflowed
+
+    def _update(self) -> None:
+        if self.experiment.update == "step":
+            return
+        if self.experiment.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(self.model.parameters(), self.experiment.clip_norm, self.norm)
+        self.updates += self.precision.step(self.optimizer)
 
     def update_at_step(self) -> None:
         """The weights move, and the gradient of the next learning step starts from nothing."""
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self.updates += 1
 
-    def test_accuracy(self) -> float:
+    @property
+    def bytes(self) -> int:
+        """What the weights, the best ones and the optimiser's moments take."""
+        return 4 * sum(t.numel() * t.element_size() for t in self.model.state_dict().values())
+
+    def test_score(self) -> float:
         """Of the best weights, which the model has afterwards."""
         self.model.load_state_dict(self.best)
-        return self._accuracy("test")
+        return self._score("test")
 
     def state(self) -> dict[str, Any]:
-        """All that the rest of the run depends on, as tensors and plain values."""
+        """All that the rest of the run depends on, as tensors and plain values; called in all processes alike."""
         return {
             "epoch": self.done,
+            "tally": asdict(self.tally),
+            "updates": self.updates,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "best": {"epoch": self.best_epoch, "accuracy": self.best_accuracy, "weights": self.best},
-            "random": {
-                "torch": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
-                "order": self.order.get_state(),
-            },
+            "precision": self.precision.state(),
+            "best": {"epoch": self.best_epoch, "score": self.best_score, "weights": self.best},
+            "random": self.world.gather(self._random_state()),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state` gave."""
-        self.done = state["epoch"]
+        """Goes on from what `state` gave; with more processes than then, the new ones draw from the seed."""
+        self.done, self.tally, self.updates = state["epoch"], Tally(**state["tally"]), state["updates"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.precision.restore(state["precision"])
         best, drawn = state["best"], state["random"]
-        self.best_epoch, self.best_accuracy, self.best = best["epoch"], best["accuracy"], best["weights"]
-        torch.set_rng_state(drawn["torch"])
-        if self.device.type == "cuda" and drawn["cuda"] is not None:
-            torch.cuda.set_rng_state(drawn["cuda"], self.device)
-        self.order.set_state(drawn["order"])
+        self.best_epoch, self.best_score, self.best = best["epoch"], best["score"], best["weights"]
+        if self.world.rank < len(drawn):
+            own = drawn[self.world.rank]
+            torch.set_rng_state(own["torch"])
+            if self.device.type == "cuda" and "cuda" in own:
+                torch.cuda.set_rng_state(own["cuda"], self.device)
 
-    def _set_learning_rate(self, batch: int) -> float:
-        experiment = self.experiment
-        rate = experiment.learning_rate
-        if experiment.schedule != "constant":
-            within = (batch - 1) / len(self.batches) if experiment.schedule == "cosine" else 0
-            share = (self.done + within) / experiment.epochs
-            rate *= 0.5 * (1 + math.cos(math.pi * share))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        return rate
+    def _random_state(self) -> dict[str, Tensor]:
+        states = {"torch": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        return states
+
+    def _require_shared_update(self) -> None:
+        if self.experiment.update == "step":
+            raise ValueError('update="step" moves the weights within a sequence, which only one process can: use 1.')
 
     def _validate(self) -> float:
-        accuracy = self._accuracy("validation")
-        if accuracy >= self.best_accuracy:
-            self.best_epoch, self.best_accuracy = self.done, accuracy
+        score = self._score("validation")
+        is_better = self.data.validation.metric.higher_is_better
+        if not self.best or (score >= self.best_score if is_better else score <= self.best_score):
+            self.best_epoch, self.best_score = self.done, score
             self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        return accuracy
+        return score
 
-    def _accuracy(self, part: str) -> float:
+    def _score(self, part: str) -> float:
         sequences = self.data.validation if part == "validation" else self.data.test
         experiment = self.experiment
         return evaluate(
-            self.model, sequences, batch_size=experiment.batch_size, device=self.device, chunk=experiment.chunk
-        )
+            self.model, sequences, batch_size=experiment.batch_size, device=self.device, chunk=experiment.chunk,
+            precision=self.precision, world=self.world,
+        )  # fmt: skip
 
     def _firing_rates(self) -> dict[str, float]:
         xs, _ = next(iter(self.data.validation.batches(self.experiment.batch_size, device=self.device)))
         self.model.eval()
         try:
-            return firing_rates(self.model, xs, chunk=self.experiment.chunk)
+            with self.precision.autocast():
+                return firing_rates(self.model, xs, chunk=self.experiment.chunk)
         finally:
             self.model.train()
-
-
-def make_optimizer(experiment: Experiment, model: nn.Module) -> torch.optim.Optimizer:
-    rate, decay = experiment.learning_rate, experiment.weight_decay
-    is_free = {p: experiment.decays == "weights" and p.ndim < 2 for p in model.parameters()}
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in is_free if not is_free[p]]},
-        {"params": [p for p in is_free if is_free[p]], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if experiment.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, weight_decay=decay, momentum=experiment.momentum)
-    kind = torch.optim.Adam if experiment.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=rate, weight_decay=decay)

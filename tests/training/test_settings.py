@@ -35,9 +35,9 @@ def test_weight_decay_of_weights_spares_biases_gains_and_norms() -> None:
 
 
 def test_the_last_batch_is_left_out_or_kept() -> None:
-    assert [len(target) for _, target in loop().batches] == [30, 30, 30]
-    assert [len(target) for _, target in loop(drop_last=False).batches] == [30, 30, 30, 10]
-    right = 100 * fit(replace(SMALL, drop_last=False)).epochs[0].train_accuracy
+    assert [len(target) for _, target in loop().batches.epoch(1)] == [30, 30, 30]
+    assert [len(target) for _, target in loop(drop_last=False).batches.epoch(1)] == [30, 30, 30, 10]
+    right = 100 * fit(replace(SMALL, drop_last=False)).epochs[0].train_score
     assert right == pytest.approx(round(right), abs=1e-9)
 
 
@@ -57,7 +57,7 @@ def test_updates_at_each_step_are_those_of_the_rules_own_hook() -> None:
         made.optimizer.step()
         made.optimizer.zero_grad()
 
-    for xs, target in made.batches:
+    for xs, target in made.batches.epoch(1):
         rb.SLTT().backward(made.model, xs, target, loss=rb.losses.cross_entropy, after_step=moved)
     torch.testing.assert_close(made.model.state_dict(), each.model.state_dict(), rtol=0, atol=0)
 

@@ -1,0 +1,7 @@
+"""Training in several processes: one for each GPU, or for each part of a CPU."""
+
+from rheobase.distributed.parallel import parallel
+from rheobase.distributed.world import World, world, world_of
+from rheobase.synchronised import synchronised
+
+__all__ = ["World", "parallel", "synchronised", "world", "world_of"]
