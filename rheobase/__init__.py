@@ -13,6 +13,7 @@ from rheobase.layers import (
     WSLinear,
     heaviside_gain,
 )
+from rheobase.learner import Learner
 from rheobase.neurons import ALIF, IF, LI, LIF, PLIF, CubaLIF, Neuron
 from rheobase.rules import (
     BPTT,
@@ -46,6 +47,7 @@ __all__ = [
     "FastSigmoid",
     "Feedback",
     "InverseQuadratic",
+    "Learner",
     "Neuron",
     "Online",
     "PerStep",

@@ -32,9 +32,7 @@ class Learner(nn.Module):
     Raises RuntimeError for a second `loss.backward()`.
     """
 
-    def __init__(
-        self, model: nn.Module, rule: Rule, loss: Loss, *, scale: Callable[[], float] | None = None
-    ) -> None:
+    def __init__(self, model: nn.Module, rule: Rule, loss: Loss, *, scale: Callable[[], float] | None = None) -> None:
         super().__init__()
         self.model = model
         self.rule, self.loss, self._scale = rule, loss, scale
@@ -61,9 +59,7 @@ class Learner(nn.Module):
 def _untouched(parameters: list[nn.Parameter]) -> Iterator[None]:
     """Inside, the parameters have no gradient and no hooks; afterwards those from before."""
     grads = [p.grad for p in parameters]
-    hooks = [
-        (own, dict(own)) for p in parameters for own in (p._backward_hooks, p._post_accumulate_grad_hooks) if own
-    ]
+    hooks = [(own, dict(own)) for p in parameters for own in (p._backward_hooks, p._post_accumulate_grad_hooks) if own]
     try:
         for p in parameters:
             p.grad = None

@@ -20,7 +20,7 @@ class Precision:
         precision.step(optimizer)
 
     name: "float16" scales the loss, so that small gradients are not lost; "bfloat16" has no need to; "float32" changes
-        nothing.
+        nothing. With one optimiser; gradients gathered over several batches are unscaled and stepped once.
 
     Raises ValueError for a precision that the device does not have.
     """
@@ -32,6 +32,7 @@ class Precision:
         if self._dtype is not None:
             self._require_support()
         self._scaler = torch.amp.GradScaler(device.type) if name == "float16" else None
+        self._is_unscaled = False
 
     def autocast(self) -> AbstractContextManager[Any]:
         """What training and evaluation run in; the optimiser steps outside."""
@@ -46,19 +47,21 @@ class Precision:
         return 1.0 if self._scaler is None else self._scaler.get_scale()
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
-        """Divides the gradients by the scale, once before a `step`."""
-        if self._scaler is not None:
+        """Divides the gradients by the scale, if that was not done since the last `step`."""
+        if self._scaler is not None and not self._is_unscaled and _has_gradients(optimizer):
             self._scaler.unscale_(optimizer)
+            self._is_unscaled = True
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool:
         """Steps, unless a scaled gradient overflowed; then the scale is lowered and the answer is False.
 
         May be called after each learning step as well (`after_step`). Raises RuntimeError when no scale is low enough.
         """
-        if self._scaler is None:
+        self.unscale(optimizer)
+        if self._scaler is None or not self._is_unscaled:
             optimizer.step()
             return True
-        before = self.scale()
+        before, self._is_unscaled = self.scale(), False
         self._scaler.step(optimizer)
         self._scaler.update()
         if self.scale() < _HOPELESS:
@@ -93,3 +96,7 @@ class Precision:
 
     def _refusal(self) -> str:
         return f'Device "{self.device.type}" cannot train in {self.name} here: use "float32", or another device.'
+
+
+def _has_gradients(optimizer: torch.optim.Optimizer) -> bool:
+    return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 _apart = 0
 
@@ -24,6 +24,21 @@ def apart() -> Iterator[None]:
         yield
     finally:
         _apart -= 1
+
+
+def require_whole(model: nn.Module) -> None:
+    """Refuses a model of whose parameters this process holds a part only, outside of a sharded learner's forward."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    from torch.distributed.tensor import DTensor
+
+    parts = [name for name, p in model.named_parameters() if isinstance(p, DTensor)]
+    if parts:
+        raise ValueError(
+            f"Parameter {parts[0]!r} is sharded, but rules pass through the model in ways of their own, between which "
+            "FSDP2 would not gather it. Shard the learner as a whole: fully_shard(Learner(model, rule, loss)), and "
+            "call that; it works with every rule."
+        )
 
 
 def summed(x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from rheobase.cli import main, runs
+from rheobase.cli.repeating import repeated
 from rheobase.training import Experiment
 from rheobase.training.history import find_runs, read_run
 
@@ -119,6 +120,9 @@ def test_broken_foreign_and_half_written_folders_are_named_and_the_rest_is_liste
     (many / "odd" / "config.json").write_text(json.dumps(config))
     (many / "odd" / "metrics.jsonl").write_text('{"validation_score": "high", "loss": null, "seconds": NaN}\n')
     (many / "odd" / "result.json").write_text("{")
+    make(many / "huge", date="0001-01-01T00:00:00-23:59")
+    line = f'{{"validation_score": 1{"0" * 400}, "loss": {"9" * 400}, "seconds": Infinity}}'
+    (many / "huge" / "metrics.jsonl").write_text(line + "\n")
     lines, _ = listed(capsys, many)
     said = {line.partition(": ")[0]: line.partition(": ")[2] for line in lines if ": " in line}
     assert said["foreign"] == "no run (no config.json)"
@@ -127,7 +131,16 @@ def test_broken_foreign_and_half_written_folders_are_named_and_the_rest_is_liste
     table = "\n".join(lines)
     assert re.search(r"cut-metrics +2026-05-01 .* 75.00 %", table)
     assert "b-best" in table
-    assert listed(capsys, many / "odd", many / "b-best")[0]
+    for sort in ("validation", "seconds", "commit", "date"):
+        assert len(listed(capsys, many, "--sort", sort)[0]) == len(lines)
+    assert listed(capsys, many / "odd", many / "b-best", many / "huge")[0]
+
+
+def test_a_loss_that_was_no_number_is_shown_as_such(tmp_path, capsys):
+    folder = make(tmp_path / "a", state="failed")
+    (folder / "metrics.jsonl").write_text('{"epoch": 1, "loss": NaN, "validation_score": 0.5}\n')
+    lines, _ = listed(capsys, folder)
+    assert [line.split() for line in lines if line.startswith("1 ")] == [["1", "nan", "50.00", "%"]]
 
 
 def test_within_a_run_nothing_is_searched_and_hidden_folders_are_left_alone(many):
@@ -221,6 +234,25 @@ def test_what_is_not_as_it_was_is_said_before_a_run_is_made_again(tmp_path, caps
 
 
 @pytest.mark.parametrize(
+    ("cores", "flags", "expected"),
+    [
+        (8, ["--epochs", "3"], ["--epochs", "3", "--threads", "5"]),
+        (8, ["--threads=2"], ["--threads=2"]),
+        (4, [], []),
+    ],
+)
+def test_a_run_is_made_again_with_as_many_threads_where_there_are_that_many(
+    cores, flags, expected, tmp_path, capsys, monkeypatch
+):
+    folder = make(tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text()) | {"threads": 5}
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert repeated(folder, flags)[1] == expected
+    assert ("threads 5 then" in capsys.readouterr().err) == ("5" not in expected)
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--from", "{run}"], "written by rheobase 0.0.1: Unknown setting 'lr'"),
@@ -238,3 +270,15 @@ def test_a_run_that_cannot_be_made_again_is_one_clean_line(words, message, tmp_p
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_torchrun_hands_every_flag_of_train_on(capsys):
+    from torch.distributed.run import get_args_parser
+
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    flags = set(re.findall(r"(?<=[ ,])--[a-z][a-z-]+", capsys.readouterr().out)) | {"--from", "--set"}
+    assert len(flags) > 20
+    for flag in sorted(flags - {"--help"}):
+        words = ["train", flag, "x"]
+        assert get_args_parser().parse_args(["-m", "rheobase", *words]).training_script_args == words

@@ -1,7 +1,6 @@
 """Half precision where it pays: synapses in half precision, state, traces and sums over time in float32."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -65,10 +64,11 @@ def pairs() -> list[Any]:
 
 
 @pytest.fixture(params=["kernels", "plain"])
-def _neurons(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _neurons(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Neurons as compiled kernels, and as plain PyTorch."""
     if request.param == "plain":
         monkeypatch.setattr(engine, "kernel_of", lambda neuron, current: None)
+    return str(request.param)
 
 
 def sequence(constant: bool = False) -> tuple[Tensor, Tensor]:
@@ -98,18 +98,17 @@ def made(kind: Any) -> nn.Module:
     return kind()
 
 
-@pytest.mark.usefixtures("_neurons")
-@pytest.mark.parametrize("constant", [False, True], ids=["changing", "constant"])
+@pytest.mark.parametrize("_neurons", ["kernels", "plain"], indirect=True)
 @pytest.mark.parametrize(("rule", "kind"), pairs())
-def test_the_gradient_under_autocast_is_nearly_that_of_float32(rule: Rule, kind: Any, constant: bool) -> None:
-    """What separates them are spikes that a rounded current brings over the threshold: fewer in float16 (11 bits)
-    than in bfloat16 (8 bits)."""
+def test_the_gradient_under_autocast_is_nearly_that_of_float32(rule: Rule, kind: Any, _neurons: str) -> None:
+    """What separates them are single spikes that a rounded current brings over the threshold, or keeps below it."""
+    constant = _neurons == "plain"  # once each
     full = gradients(rule, made(kind), *sequence(constant))
-    for half, least in ((torch.float16, 0.99), (torch.bfloat16, 0.95)):
+    for half in HALVES.values():
         with torch.autocast("cpu", half):
             found = gradients(rule, made(kind), *sequence(constant))
         assert not torch.equal(found, full)
-        assert torch.cosine_similarity(found, full, 0) > least
+        assert torch.cosine_similarity(found, full, 0) > 0.95
         assert 0.9 < found.norm() / full.norm() < 1.1
 
 
@@ -130,41 +129,35 @@ def test_where_no_current_is_rounded_spikes_are_those_of_float32_and_gradients_t
     assert (found - full).norm() / full.norm() < 2**-7
 
 
-@both_halves
 @pytest.mark.parametrize("constant", [False, True], ids=["changing", "constant"])
 @pytest.mark.parametrize(
     "rule",
     [
         rb.BPTT(), rb.BPTT(chunk=1), rb.BPTT(checkpoint=True), rb.TruncatedBPTT(50), rb.SLTT(), rb.SLTT(chunk=8),
-        rb.OTTT(trace_decay=1.0, input_trace=True, bias_trace=True), rb.RateBP(), rb.STLLR(), rb.STLLR(signal="sdfa"),
+        rb.OTTT(trace_decay=1.0, input_trace=True, bias_trace=True), rb.RateBP(), rb.STLLR(signal="sdfa"),
         rb.STLLR(decay_pre=1.0, decay_post=1.0, acausal=0.5, chunk=8),
     ],
     ids=str,
 )  # fmt: skip
-def test_sums_over_many_steps_do_not_stall(rule: Rule, constant: bool, half: torch.dtype) -> None:
-    """A thousand equal steps: a sum in bfloat16 would stop at 256 of them, one in float16 at 2048."""
-    steps = 600 if half is torch.bfloat16 else 2500
-    if half is torch.float16 and not isinstance(rule, (rb.BPTT, rb.SLTT, rb.OTTT)):
-        pytest.skip("bfloat16 has shown it")
+def test_sums_over_many_steps_do_not_stall(rule: Rule, constant: bool) -> None:
+    """Of 400 equal steps, where a sum in bfloat16 stops at 256: in bfloat16 257 = 256."""
+    steps = 400
     torch.manual_seed(3)
-    body = rb.Recurrent(nn.Linear(3, 4), nn.Linear(4, 4, bias=False), rb.LIF(0.5, threshold=0.5))
-    net = exact_in_half(nn.Sequential(nn.Linear(2, 3), rb.LIF(0.5, threshold=0.25), body, nn.Linear(4, 2)))
+    body = rb.Recurrent(nn.Linear(2, 4), nn.Linear(4, 4, bias=False), rb.LIF(0.5, threshold=0.5))
+    net = exact_in_half(nn.Sequential(body, nn.Linear(4, 2)))
     x = torch.tensor([[1.0, 0.5]])
     xs = rb.constant(x, steps) if constant else torch.stack([x] * steps)
-    scaled = {"backward": lambda total: (total * 2.0**10).backward()}  # so that a step's gradient is no denormal
-    full = gradients(rule, net, xs, torch.tensor([1]), **scaled)
-    with torch.autocast("cpu", half):
-        found = gradients(rule, net, xs, torch.tensor([1]), **scaled)
-    assert full.norm() > 0
-    assert (found - full).norm() / full.norm() < 0.02
+    sizes = [p.numel() for p in net.parameters()]
+    full = gradients(rule, net, xs, torch.tensor([1])).split(sizes)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = gradients(rule, net, xs, torch.tensor([1])).split(sizes)
+    for expected, grad in zip(full, found, strict=True):
+        assert expected.norm() > 0
+        assert (grad - expected).norm() / expected.norm() < 0.02
 
 
-@pytest.mark.usefixtures("_neurons")
-@both_halves
 @pytest.mark.parametrize(("rule", "kind"), pairs())
-def test_state_traces_and_means_are_in_float32(
-    rule: Rule, kind: Any, half: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_state_traces_and_means_are_in_float32(rule: Rule, kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Tensor] = []
 
     def leave(sweep: Sweep, *error: Any) -> None:
@@ -179,19 +172,18 @@ def test_state_traces_and_means_are_in_float32(
 
     left = Sweep.__exit__
     monkeypatch.setattr(Sweep, "__exit__", leave)
-    with torch.autocast("cpu", half):
+    with torch.autocast("cpu", torch.bfloat16):
         result = rule.backward(made(kind), *sequence(), loss=cross_entropy)
-    assert result.outputs.dtype == half
+    assert result.outputs.dtype == torch.bfloat16
     assert result.loss.dtype == torch.float32
     assert kept
     assert {part.dtype for part in kept} == {torch.float32}
 
 
-@both_halves
 @pytest.mark.parametrize(("rule", "kind"), pairs())
-def test_evaluation_sees_the_outputs_that_training_saw(rule: Rule, kind: Any, half: torch.dtype) -> None:
+def test_evaluation_sees_the_outputs_that_training_saw(rule: Rule, kind: Any) -> None:
     net, (xs, target) = made(kind).eval(), sequence()
-    with torch.autocast("cpu", half):
+    with torch.autocast("cpu", torch.bfloat16):
         seen = rule.backward(net, xs, target, loss=cross_entropy).outputs
         assert torch.equal(rb.run(net, xs), seen)
     assert not torch.equal(rb.run(net, xs), seen.float())
@@ -236,7 +228,9 @@ def test_what_was_scaled_by_a_power_of_two_is_the_same_once_unscaled(rule: Rule,
     scaled = gradients(rule, net, *sequence(), backward=precision.backward)
     assert torch.equal(scaled, plain * 2.0**16)
     precision.unscale(torch.optim.SGD(net.parameters(), lr=0.1))
-    assert torch.equal(torch.cat([(p.grad if p.grad is not None else p * 0).flatten() for p in net.parameters()]), plain)
+    assert torch.equal(
+        torch.cat([(p.grad if p.grad is not None else p * 0).flatten() for p in net.parameters()]), plain
+    )
 
 
 @every_rule
@@ -260,7 +254,7 @@ def test_a_scaler_keeps_the_gradients_that_float16_would_lose(rule: Rule) -> Non
     full = found(Precision("float32", CPU), scaled=True)
     kept = found(Precision("float16", CPU), scaled=True)
     assert (kept - full).norm() / full.norm() < 0.01
-    if not isinstance(rule, rb.RateBP):  # whose backward pass is in float32
+    if rule not in (rb.RateBP(), rb.STLLR(signal="drtp")):  # backward in float32; errors of the target's size
         lost = found(Precision("float16", CPU), scaled=False)
         assert (lost - full).norm() / full.norm() > 0.03
 
@@ -300,17 +294,35 @@ def test_gradients_can_be_clipped_between_unscaling_and_the_step() -> None:
     torch.testing.assert_close(weight.detach(), torch.tensor([-0.5]))
 
 
+def test_looking_at_the_gradient_more_than_once_or_when_there_is_none_changes_nothing() -> None:
+    precision, weight = Precision("float16", CPU), nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    precision.unscale(optimizer)
+    assert precision.step(optimizer)
+    for turn in range(1, 3):
+        optimizer.zero_grad()
+        precision.unscale(optimizer)
+        precision.backward((5 * weight).sum())
+        precision.unscale(optimizer)
+        precision.unscale(optimizer)
+        assert precision.step(optimizer)
+        torch.testing.assert_close(weight.detach(), torch.tensor([-5.0 * turn]))
+
+
 def test_a_gradient_that_is_never_finite_ends_in_an_error() -> None:
     precision, weight = Precision("float16", CPU), nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=1.0)
-    skipped = 0
-    with pytest.raises(RuntimeError, match="not finite in float16 at a loss scale"):
-        while skipped < 100:
+    stepped = []
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
             optimizer.zero_grad()
             precision.backward((math.nan * weight).sum())
-            assert not precision.step(optimizer)
-            skipped += 1
-    assert skipped == 36  # from 2^16 down to 2^-20
+            stepped.append(precision.step(optimizer))
+
+    with pytest.raises(RuntimeError, match="not finite in float16 at a loss scale"):
+        train(100)
+    assert stepped == [False] * 36  # from 2^16 down to 2^-20
 
 
 @pytest.mark.parametrize("rule", [rb.SLTT(), rb.OTTT(), rb.STLLR(signal="drtp")], ids=str)
@@ -355,8 +367,8 @@ def test_what_cannot_be_is_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def accuracies() -> Iterator[dict[tuple[Rule, str], float]]:
-    yield {}
+def accuracies() -> dict[tuple[Rule, str], float]:
+    return {}
 
 
 def accuracy(rule: Rule, name: Any) -> float:

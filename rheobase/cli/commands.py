@@ -15,7 +15,8 @@ from rheobase.training import ConsoleProgress, Interrupted, Report, Silent, fit,
 from rheobase.training.choice import read_call
 from rheobase.training.environment import device_named
 from rheobase.training.environment import threads as use_threads
-from rheobase.training.evaluate import evaluate as score_of, read_experiment
+from rheobase.training.evaluate import evaluate as score_of
+from rheobase.training.evaluate import read_experiment
 from rheobase.training.fit import SAVE_EVERY
 from rheobase.training.loggers import LOGGERS, Logger
 from rheobase.training.progress import Progress
@@ -33,6 +34,8 @@ def train(
 ) -> int:
     """Train one model with one rule; writes the settings, the weights and a line for each epoch.
 
+    A recipe's name, or --from RUN, before the flags: start from its settings; --set FIELD=VALUE ... changes them.
+
     Args:
         experiment: what is trained on what, and how.
         steps: short for the option of the data set: time steps.
@@ -47,9 +50,8 @@ def train(
     folder = out or new_folder(f"{read_call(experiment.data)[0]}-{read_call(rule_text(experiment.rule))[0]}")
     with world_of(experiment.device) as world, use_threads(threads):
         console = Console(quiet=not world.leads)
-        console.print(
-            f"{rule_text(experiment.rule)} on {experiment.data}, {experiment.model}: {folder}", highlight=False
-        )
+        line = f"{rule_text(experiment.rule)} on {experiment.data}, {experiment.model}: {folder}"
+        console.print(line, highlight=False, soft_wrap=True)
         try:
             report = fit(
                 experiment, folder, shown_by(console, world), overwrite=overwrite, command=command(),

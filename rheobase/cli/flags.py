@@ -16,7 +16,8 @@ Flags = Annotated[Experiment, tyro.conf.arg(name="")]
 Rules = Annotated[tuple[str, ...], tyro.conf.Positional]
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Folder = Annotated[Path, tyro.conf.Positional]
-Loggers = tuple[Literal["tensorboard"], ...]
+# Not --log, which torchrun takes for the beginning of options of its own.
+Loggers = Annotated[tuple[Literal["tensorboard"], ...], tyro.conf.arg(name="log-to")]
 Kind = Literal["rules", "models", "datasets", "neurons", "surrogates", "losses"]
 
 

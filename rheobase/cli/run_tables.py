@@ -1,5 +1,6 @@
 """Runs as tables: one a line, or side by side."""
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -127,14 +128,14 @@ def scored(run: PastRun, part: str, value: float | None) -> str:
 def lasted(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    return clock(seconds) if seconds >= 60 else f"{seconds:.1f} s"
+    return clock(seconds) if 60 <= seconds < math.inf else f"{seconds:.1f} s"
 
 
 def day(date: str | None) -> str:
     """Local date and time of day of an ISO date."""
     try:
         return f"{datetime.fromisoformat(date or '').astimezone():%Y-%m-%d %H:%M}"
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return ""
 
 

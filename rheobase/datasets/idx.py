@@ -47,6 +47,8 @@ def parse(data: bytes, path: Path, *, dimensions: int) -> Tensor:
     if len(data) < header:
         raise ValueError(f"{path}: truncated in the header: {len(data)} of {header} bytes.")
     sizes = [int.from_bytes(data[at : at + 4], "big") for at in range(4, header, 4)]
+    if 0 in sizes:
+        raise ValueError(f"{path}: expected sizes of at least 1 from offset 4 on, got {sizes}.")
     expected = header + math.prod(sizes)
     if len(data) < expected:
         raise ValueError(f"{path}: truncated at offset {len(data)}: sizes {sizes} need {expected} bytes.")

@@ -129,7 +129,7 @@ def told(path: Path, expected_key: str, shape: tuple[int, ...]) -> str:
 
     Looks at the size and the header of the .npy file, not at the rows.
     """
-    note = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    note = noted(path.with_suffix(".json"))
     if not isinstance(note, dict) or set(note) != {"key", "sha256", "shape", "dtype", "bytes"}:
         raise ValueError(f"{path.with_suffix('.json').name} does not tell what is in it")
     if note["key"] != expected_key or note["shape"] != list(shape):
@@ -145,3 +145,10 @@ def told(path: Path, expected_key: str, shape: tuple[int, ...]) -> str:
         if file.read(len(expected)) != expected:
             raise ValueError("its header is not the one written with it")
     return str(note["sha256"])
+
+
+def noted(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except RecursionError as error:
+        raise ValueError(f"{path.name} is nested too deeply") from error

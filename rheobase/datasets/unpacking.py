@@ -1,5 +1,6 @@
 """Unpacking archives from elsewhere: nothing outside the folder is written, no file is ever half there."""
 
+import errno
 import gzip
 import os
 import shutil
@@ -59,7 +60,7 @@ def unpack_tar(archive: Path, folder: Path) -> None:
             if content is None:
                 raise ValueError(refusal(archive, member.name, "is no plain file"))
             with content:
-                copy(content, target)
+                copy(content, target, member.size)
 
 
 def unpack_zip(archive: Path, folder: Path) -> None:
@@ -71,7 +72,7 @@ def unpack_zip(archive: Path, folder: Path) -> None:
                 raise ValueError(refusal(archive, member.filename, "is no plain file"))
             if not member.is_dir():
                 with opened.open(member) as content:
-                    copy(content, target)
+                    copy(content, target, member.file_size)
 
 
 def unpack_gzip(archive: Path, folder: Path) -> None:
@@ -90,6 +91,8 @@ _UNPACKERS: dict[str, Callable[[Path, Path], None]] = {
 
 def inside(archive: Path, folder: Path, name: str) -> Path:
     """The path of a member below `folder`; ValueError for a name that leads elsewhere, on whatever system."""
+    if not name:
+        raise ValueError(refusal(archive, name, "is no name"))
     for path in (PurePosixPath(name), PureWindowsPath(name)):
         if path.is_absolute() or path.drive or path.root or ".." in path.parts:
             raise ValueError(refusal(archive, name, "leads out of the folder"))
@@ -100,7 +103,10 @@ def refusal(archive: Path, name: str, fault: str) -> str:
     return f"{archive}: refused, because {name!r} in it {fault}. Nothing was unpacked."
 
 
-def copy(content: IO[bytes] | gzip.GzipFile, target: Path) -> None:
+def copy(content: IO[bytes] | gzip.GzipFile, target: Path, size: int = 0) -> None:
+    """Writes what is in `content` to `target`; OSError, before anything is written, where `size` bytes have no room."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    if size > shutil.disk_usage(target.parent).free:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {size} bytes unpacked", str(target))
     with target.open("wb") as file:
         shutil.copyfileobj(content, file)

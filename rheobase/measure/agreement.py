@@ -1,6 +1,8 @@
 """How well the gradient of one rule agrees with that of another."""
 
 import copy
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +10,8 @@ from torch import Tensor, nn
 
 from rheobase.rules.rule import Loss, Rule
 from rheobase.sequence import Target
+
+Gradient = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -23,26 +27,80 @@ class Agreement:
     of_parameters: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Products:
+    """The inner products of two gradients: `own` with itself, `exact` with itself, and with one another.
+
+    Those of several parameters together are the sums of those of each.
+    """
+
+    own: float = 0.0
+    exact: float = 0.0
+    cross: float = 0.0
+
+    @property
+    def cosine(self) -> float:
+        """Of the angle between the two; NaN when one is zero."""
+        return self.cross / (math.sqrt(self.own) * math.sqrt(self.exact)) if self.own and self.exact else math.nan
+
+    @property
+    def norm_ratio(self) -> float:
+        return math.sqrt(self.own / self.exact) if self.exact else math.nan
+
+    @property
+    def error(self) -> float:
+        """The length of the difference over that of the exact one."""
+        apart = max(self.own + self.exact - 2 * self.cross, 0.0)
+        return math.sqrt(apart / self.exact) if self.exact else math.nan
+
+    @staticmethod
+    def together(parts: Iterable["Products"]) -> "Products":
+        known = list(parts)
+        return Products(*(math.fsum(getattr(p, name) for p in known) for name in ("own", "exact", "cross")))
+
+
 def gradient_cosine(rule: Rule, reference: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss) -> Agreement:
     """The agreement of `rule` with `reference` on one batch.
 
     Computed on copies of the model from the same random state; both are afterwards as they were.
     """
-    found, expected = gradient(rule, model, xs, target, loss), gradient(reference, model, xs, target, loss)
-    both = [torch.cat([part.flatten() for part in parts.values()]) for parts in (found, expected)]
-    return Agreement(
-        cosine=cosine(*both),
-        norm_ratio=float(both[0].norm() / both[1].norm()),
-        of_parameters={name: cosine(found[name], expected[name]) for name in expected},
-    )
+    found = products(gradient(rule, model, xs, target, loss), gradient(reference, model, xs, target, loss))
+    whole = Products.together(found.values())
+    return Agreement(whole.cosine, whole.norm_ratio, {name: part.cosine for name, part in found.items()})
 
 
-def gradient(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss) -> dict[str, Tensor]:
-    """The rule's gradient by parameter, in float64, zero where it gives none."""
+def products(own: Gradient, exact: Gradient) -> dict[str, Products]:
+    """By parameter."""
+    return {
+        name: Products(inner(own[name], own[name]), inner(exact[name], exact[name]), inner(own[name], exact[name]))
+        for name in exact
+    }
+
+
+def inner(a: Tensor, b: Tensor) -> float:
+    return float((a * b).sum())
+
+
+def gradient(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss, *, draws: int = 1) -> Gradient:
+    """The rule's gradient by parameter, in float64, zero where it gives none.
+
+    draws: where rule or model draw random numbers (SLTT-K, dropout), the mean of so many gradients; one elsewhere.
+    """
+    with torch.random.fork_rng(devices=[xs.device] if xs.is_cuda else []):
+        before = random_states(xs.device)
+        total = gradient_once(rule, model, xs, target, loss)
+        if draws == 1 or all(torch.equal(*pair) for pair in zip(before, random_states(xs.device), strict=True)):
+            return total
+        for _ in range(draws - 1):
+            for name, part in gradient_once(rule, model, xs, target, loss).items():
+                total[name] += part
+    return {name: part / draws for name, part in total.items()}
+
+
+def gradient_once(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss) -> Gradient:
     copied = copy.deepcopy(model)
     copied.zero_grad(set_to_none=True)
-    with torch.random.fork_rng(devices=[xs.device] if xs.is_cuda else []):
-        rule.backward(copied, xs, target, loss=loss)
+    rule.backward(copied, xs, target, loss=loss)
     return {
         name: (torch.zeros_like(p) if p.grad is None else p.grad).double()
         for name, p in copied.named_parameters()
@@ -50,6 +108,7 @@ def gradient(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Los
     }
 
 
-def cosine(a: Tensor, b: Tensor) -> float:
-    """The cosine of the angle between two tensors of one shape; NaN when one is zero."""
-    return float((a * b).sum() / (a.norm() * b.norm()))
+def random_states(device: torch.device) -> list[Tensor]:
+    """Where the random generators stand, of the CPU and of the device in use."""
+    cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *cuda]

@@ -241,9 +241,7 @@ class Fire(torch.autograd.Function):
         return delta * slope, None, None, None, None, None
 
 
-def _as_autocast(
-    sweep: Sweep, x: Tensor, weight: Tensor, bias: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
+def _as_autocast(sweep: Sweep, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """The operands as autocast would give them to the operation."""
     weight, bias = sweep.casts.of(weight), None if bias is None else sweep.casts.of(bias)
     return x.to(weight.dtype) if torch.is_autocast_enabled(x.device.type) else x, weight, bias

@@ -94,9 +94,9 @@ def clear_leftovers(folder: Path) -> None:
 
 def require_writable(folder: Path, needed: int) -> None:
     """Raises DiskError unless `folder`, made where it is missing, has room for `needed` more bytes; leaves nothing."""
-    probe = folder / f".probe.{secrets.token_hex(4)}"
+    probe = folder / f".{CHECKPOINT}.{secrets.token_hex(4)}"
     try:
-        with disk_errors(probe):
+        with disk_errors(folder / CHECKPOINT):
             folder.mkdir(parents=True, exist_ok=True)
             if shutil.disk_usage(folder).free < needed:
                 raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {needed / 1e6:.1f} MB are needed")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from rheobase.training.files import (
     METRICS,
     RESULT,
     WEIGHTS,
+    DiskError,
     claim,
     read_json,
     require_writable,
@@ -31,10 +33,12 @@ from rheobase.training.files import (
 from rheobase.training.loggers import Guarded, Logger
 from rheobase.training.loop import Epoch, Loop, Wishes
 from rheobase.training.progress import Plan, Progress, Silent
+from rheobase.training.resolved import resolved
 from rheobase.training.sources import write_diffs
 from rheobase.training.stopping import Interrupted, Stop, listening
 
 SAVE_EVERY = 600.0
+LOG_EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def fit(
     command: Sequence[str] | None = None,
     loggers: Sequence[Logger] = (),
     save_every: float = SAVE_EVERY,
+    log_every: int = LOG_EVERY,
     world: World | None = None,
 ) -> Report:
     """Trains what `experiment` describes; under torchrun in all its processes together.
@@ -76,7 +81,8 @@ def fit(
     data: the experiment's own, where it is loaded already.
     overwrite: replace the run in `folder`.
     command: what config.json shows as the command line; this process's own by default.
-    loggers: where else the figures go. save_every: seconds between checkpoints within an epoch; 0 saves each batch.
+    loggers: where else the figures go: of each epoch, and of one batch in `log_every`.
+    save_every: seconds between checkpoints within an epoch; 0 saves each batch.
     world: the processes that train together, where the caller has started them; those of torchrun by default.
 
     SIGTERM and SIGINT save what was done and raise Interrupted. Raises FileExistsError for a folder that is not empty,
@@ -87,12 +93,17 @@ def fit(
         if folder is not None:
             claim(folder, overwrite=overwrite)
         loop = Loop(experiment, data or experiment.load_data(), world)
-        told = {"experiment": experiment.settings(), **environment(loop.device, command, processes=world.size)}
+        told = {
+            "experiment": experiment.settings(),
+            "resolved": resolved(experiment),
+            "metrics": {part: getattr(loop.data, part).metric.name for part in ("train", "validation", "test")},
+            **environment(loop.device, command, processes=world.size),
+        }
         if folder is not None:
             require_writable(folder, 3 * loop.bytes)  # two checkpoints and one on its way
             write_json(folder / CONFIG, told)
             write_diffs(folder)
-        return Run(loop, folder, progress or Silent(), loggers, save_every, told).go()
+        return Run(loop, folder, progress or Silent(), loggers, save_every, log_every, told).go()
 
 
 def resume(
@@ -101,6 +112,7 @@ def resume(
     *,
     loggers: Sequence[Logger] = (),
     save_every: float = SAVE_EVERY,
+    log_every: int = LOG_EVERY,
     world: World | None = None,
     threads: int | None = None,
 ) -> Report:
@@ -124,7 +136,9 @@ def resume(
         loop.restore(state)
         records = [Epoch(**record) for record in state["epochs"]]
         own = folder if world.leads else None
-        return Run(loop, own, progress, loggers, save_every, settings, records).go()
+        if own is not None:
+            (own / RESULT).unlink(missing_ok=True)
+        return Run(loop, own, progress, loggers, save_every, log_every, settings, records).go()
 
 
 class Run:
@@ -137,41 +151,48 @@ class Run:
         progress: Progress,
         loggers: Sequence[Logger],
         save_every: float,
+        log_every: int,
         settings: Mapping[str, Any],
         records: Sequence[Epoch] = (),
     ) -> None:
         if not save_every >= 0:
             raise ValueError(f"Expected save_every >= 0 seconds, got {save_every}.")
+        if log_every < 1:
+            raise ValueError(f"Expected log_every >= 1 batch, got {log_every}.")
         self.loop, self.folder, self.progress, self.settings = loop, folder, progress, settings
         self.logger = Guarded(loggers if loop.world.leads else (), progress.say)
-        self.save_every, self.records = save_every, list(records)
+        self.save_every, self.log_every, self.records = save_every, log_every, list(records)
         self.checkpoints = None if folder is None else Checkpoints(folder)
 
     def go(self) -> Report:
         """Trains what is left, then tests."""
         loop, experiment = self.loop, self.loop.experiment
-        self.logger.start(self.settings, self.folder)
         batches, data = len(loop.batches), loop.data
         done = loop.done * batches + loop.tally.batches
-        self.progress.start(
-            Plan(experiment.epochs, batches, done, loop.device, data.train.metric, data.validation.metric)
-        )
-        outcome: dict[str, Any] = {"state": "failed"}
+        plan = Plan(experiment.epochs, batches, done, loop.device, data.train.metric, data.validation.metric)
+        outcome: dict[str, Any] = {"state": "stopped"}
         try:
+            self.logger.start(self.settings, self.folder)
+            self.progress.start(plan)
             with listening() as stop:
                 self.publish()
                 self.save()
                 while loop.done < experiment.epochs:
                     self._epoch(stop)
             report = self._report()
-            outcome = {"state": "done", **results(report)}
+            outcome = results(report)
             return report
-        except (KeyboardInterrupt, Interrupted):
-            outcome = {"state": "stopped"}
+        except Interrupted:
+            raise
+        except Exception as error:
+            outcome = {"state": "failed", "error": f"{type(error).__name__}: {error}"}
             raise
         finally:
             self.progress.stop()
             self.logger.stop(outcome)
+            if self.folder is not None and outcome["state"] != "done":
+                with suppress(DiskError):  # what ended the run is the error to show
+                    write_json(self.folder / RESULT, outcome)
 
     def save(self) -> None:
         """The last checkpoint; called in all processes alike."""
@@ -181,7 +202,7 @@ class Run:
         self._saved = time.monotonic()
 
     def publish(self) -> None:
-        """The files that people read, as the epochs so far make them; a run that was killed may have left them older."""
+        """The files that people read, as the epochs so far make them: a kill may have left older ones."""
         if self.folder is None:
             return
         write_lines(self.folder / METRICS, [asdict(record) for record in self.records])
@@ -195,14 +216,19 @@ class Run:
             due = self.checkpoints is not None and time.monotonic() - self._saved >= self.save_every
             return Wishes(due, stop.requested or 0)
 
-        record = loop.epoch(self.progress, wishes, self.save)
+        record = loop.epoch(self._batch, wishes, self.save)
         self.records.append(record)
         self.save()
         self.publish()
         self.progress.epoch(record)
-        if record.skipped:
-            self.progress.say(f"{record.skipped} batches of this epoch were left out: their numbers were not finite.")
         self.logger.log({"epoch": asdict(record)}, loop.updates)
+
+    def _batch(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
+        self.progress.batch(epoch, batch, loss, samples_per_second)
+        if ((epoch - 1) * len(self.loop.batches) + batch) % self.log_every == 0:
+            rate = self.loop.optimizer.param_groups[0]["lr"]
+            record = {"loss": loss, "learning_rate": rate, "samples_per_second": samples_per_second}
+            self.logger.log({"batch": record}, self.loop.updates)
 
     def _report(self) -> Report:
         loop = self.loop
@@ -217,4 +243,4 @@ class Run:
 
 def results(report: Report) -> dict[str, Any]:
     names = ("best_epoch", "validation_score", "test_score", "seconds")
-    return {"metric": report.metric.name, **{name: getattr(report, name) for name in names}}
+    return {"state": "done", "metric": report.metric.name, **{name: getattr(report, name) for name in names}}

@@ -28,7 +28,7 @@ def free_bytes(device: torch.device) -> int | None:
     """The least that any limit on this process leaves for `device`; None where no limit is known."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    limits = [_of_address_space(), _of_machine(), *_of_control_groups()]
+    limits = [_of_address_space(), _of_machine(), *left_by_control_groups()]
     return min((max(limit, 0) for limit in limits if limit is not None), default=None)
 
 
@@ -45,8 +45,11 @@ def _of_machine() -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
-def _of_control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
-    """Of the process's group and of all above it, in version 2 and 1."""
+def left_by_control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """The bytes left by the limits of the process's group and of all above it, in version 2 and 1.
+
+    own: the file that names the groups. root: the folder they are in.
+    """
     found = []
     for line in (_text(own) or "").splitlines():
         _, controllers, path = line.split(":", 2)

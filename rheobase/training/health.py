@@ -1,4 +1,4 @@
-"""Do the neurons fire, and not all the time?"""
+"""Do the neurons fire, and not all the time? Does every layer learn?"""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -59,3 +59,10 @@ def ailments(rates: Mapping[str, float]) -> dict[str, str]:
     """The layers that hardly fire, "dead" (under 0.5 %), or hardly rest, "saturated" (above 90 %)."""
     found = {name: "dead" if rate < DEAD else "saturated" for name, rate in rates.items()}
     return {name: found[name] for name, rate in rates.items() if not DEAD <= rate <= SATURATED}
+
+
+def without_gradient(model: nn.Module) -> list[str]:
+    """The layers with parameters that should learn, none of which has got a gradient other than zero."""
+    learning = {name: dict(m.named_parameters(recurse=False)) for name, m in model.named_modules()}
+    own = {name: [p for p in ps.values() if p.requires_grad] for name, ps in learning.items()}
+    return [name for name, ps in own.items() if ps and not any(p.grad is not None and bool(p.grad.any()) for p in ps)]

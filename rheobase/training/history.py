@@ -123,7 +123,9 @@ def mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def number(values: Mapping[str, Any], name: str) -> float | None:
     found = values.get(name)
-    return found if isinstance(found, (int, float)) and not isinstance(found, bool) else None
+    if not isinstance(found, (int, float)) or isinstance(found, bool):
+        return None
+    return math.inf if abs(found) > 1e300 else float(found)
 
 
 def text(values: Mapping[str, Any], name: str) -> str:

@@ -19,16 +19,17 @@ from rheobase.learner import Learner
 from rheobase.precision import Precision
 from rheobase.rules.rule import Result
 from rheobase.training.anomalies import DivergedError, first_bad, gradient_norm
-from rheobase.training.environment import device_named
+from rheobase.training.environment import device_named, peak_memory
 from rheobase.training.evaluate import evaluate, load_weights
 from rheobase.training.experiment import Experiment
 from rheobase.training.health import ailments, firing_rates
 from rheobase.training.optimisation import learning_rate, make_optimizer
 from rheobase.training.out_of_memory import OutOfMemory, is_out_of_memory, what_would_fit
-from rheobase.training.progress import Progress
 from rheobase.training.stopping import Interrupted
 
 PATIENCE = 10
+
+Told = Callable[[int, int, float, float], None]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Epoch:
     loss: mean over its batches. train_score, validation_score: of the data's metric.
     seconds: of training, without evaluation, and with the time before an interruption.
     skipped: batches left out because their numbers went wrong.
+    peak_memory: bytes so far, of the process or, on a GPU, of torch there; None where the system does not tell.
     firing_rates: spikes per neuron and step on one validation batch, by layer.
     ailments: the layers that are "dead" or "saturated".
     """
@@ -50,6 +52,7 @@ class Epoch:
     seconds: float
     samples_per_second: float
     skipped: int
+    peak_memory: int | None
     firing_rates: dict[str, float]
     ailments: dict[str, str]
 
@@ -111,7 +114,7 @@ class Loop:
 
     def epoch(
         self,
-        progress: Progress,
+        told: Told,
         wishes: Callable[[], Wishes] = Wishes,
         save: Callable[[], None] = lambda: None,
     ) -> Epoch:
@@ -122,7 +125,7 @@ class Loop:
         number = self.done + 1
         self.model.train()
         for xs, target in self.batches.epoch(number, self.tally.batches):
-            wish = self._batch(xs, target, progress, wishes)
+            wish = self._batch(xs, target, told, wishes)
             if wish.save or wish.signal:
                 save()
             if wish.signal:
@@ -133,10 +136,10 @@ class Loop:
         return Epoch(
             number, tally.loss / taken, tally.score / max(tally.counted, 1), self._validate(),
             self.optimizer.param_groups[0]["lr"], tally.seconds, tally.samples / tally.seconds, tally.skipped,
-            rates, ailments(rates),
+            peak_memory(self.device), rates, ailments(rates),
         )  # fmt: skip
 
-    def _batch(self, xs: Tensor, target: Tensor, progress: Progress, wishes: Callable[[], Wishes]) -> Wishes:
+    def _batch(self, xs: Tensor, target: Tensor, told: Told, wishes: Callable[[], Wishes]) -> Wishes:
         """One batch; what the processes wish together afterwards."""
         started, tally = time.perf_counter(), self.tally
         rate = learning_rate(self.experiment, self.done, tally.batches, len(self.batches))
@@ -167,7 +170,7 @@ class Loop:
             tally.counted += round(counts)
             self._update()
         tally.seconds += time.perf_counter() - started
-        progress.batch(self.done + 1, tally.batches, loss, tally.samples / tally.seconds)
+        told(self.done + 1, tally.batches, loss, tally.samples / tally.seconds)
         return Wishes(saves > 0, 15 if terminated else 2 if interrupted else 0)
 
     def _learn(self, xs: Tensor, target: Tensor) -> Result:

@@ -35,6 +35,8 @@ def write_diffs(folder: Path) -> None:
 
     Each only where tracked files differ, the second only for another repository; at most 1 MiB, which is then said.
     """
+    for name in (HERE_DIFF, OWN_DIFF):
+        (folder / name).unlink(missing_ok=True)  # of a run that was overwritten
     for name, source in sources().items():
         diff = output(source, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color")
         if diff:

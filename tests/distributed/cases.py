@@ -29,6 +29,7 @@ RULES: dict[str, Rule] = {
     "online": rb.Online(Traces(decay_pre=0.5, decay_post=0.3, acausal=0.4), SIGNALS["dfa"], LastSteps(3), chunk=2),
 }
 SEES_ALL_STEPS = ("bptt", "rate-bp")
+HOISTED = ("conv-norm-residual", "standardised", "rows", "sequence")
 NETS: dict[str, Callable[[], nn.Module]] = spiking_nets() | {
     "residual": lambda: Skipping(6),
     "rows": lambda: nn.Sequential(
@@ -40,7 +41,6 @@ NETS: dict[str, Callable[[], nn.Module]] = spiking_nets() | {
         nn.Linear(108, 5), rb.SequenceBatchNorm1d(5), rb.LIF(0.5, threshold=0.3), nn.Linear(5, 3),
     ),
 }  # fmt: skip
-NORMED = ("conv-norm-residual", "rows", "sequence")
 
 
 class Skipping(nn.Module):
@@ -83,14 +83,22 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """float64 for all; float32, the same programme in less precision, for inputs that change."""
+    """float64 with inputs that change and, where norms or standardised weights see them, constant ones; float32."""
     return [
         Case(rule, net, double, changing)
         for rule in RULES
         for net in NETS
         for double, changing in ((True, True), (True, False), (False, True))
-        if net != "sequence" or rule in SEES_ALL_STEPS
+        if (net != "sequence" or rule in SEES_ALL_STEPS) and (changing or net in HOISTED)
     ]
+
+
+def sharded_cases() -> list[Case]:
+    return [Case(rule, "standardised", True, False) for rule in RULES]
+
+
+def accumulated_cases() -> list[Case]:
+    return [Case(rule, "conv-norm-residual", True, True) for rule in ("bptt", "sltt", "rate-bp", "s-tllr")]
 
 
 def flat_gradients(model: nn.Module) -> Tensor:

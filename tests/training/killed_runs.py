@@ -1,6 +1,7 @@
 """Runs that are killed, damaged or told to stop, in an interpreter that trains nothing itself: its children do."""
 
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -24,7 +25,7 @@ from rheobase.training.files import CHECKPOINT, METRICS, RESULT, WEIGHTS
 from rheobase.transforms import RandomCrop
 
 KILLS = 20
-TIMES = ("seconds", "samples_per_second")
+TIMES = ("seconds", "samples_per_second", "peak_memory")
 
 
 def shaken_digits(*, steps=3, split=WHOLE):
@@ -44,14 +45,14 @@ LONG = Experiment(
     data="shaken-digits(limit=400, evaluation_limit=30)", model="forgetful", rule="sltt(steps=2)", optimizer="sgd",
     momentum=0.9, schedule="cosine", learning_rate=0.05, epochs=4, batch_size=8, device="cpu",
 )  # fmt: skip
-SHORT = Experiment.of_settings(LONG.settings() | {"data": "shaken-digits(limit=16, evaluation_limit=10)", "epochs": 2})
+SHORT = Experiment.of_settings(LONG.settings() | {"data": "shaken-digits(limit=16, evaluation_limit=10)", "epochs": 1})
 
 
 class Counting(Silent):
-    """Notes in a file how many batches are done, and stops the process before the `last`-th event of its Python code."""
+    """Notes in a file how many batches are done, and dies before the `last`-th event of its Python code."""
 
     def __init__(self, folder, last=None):
-        self.file = os.open(folder.with_suffix(".batches"), os.O_RDWR | os.O_CREAT)
+        self.file = os.open(folder.with_suffix(".batches"), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         self.words, self.last, self.events = [], last, 0
 
     def batch(self, epoch, batch, loss, samples_per_second):
@@ -112,7 +113,7 @@ def killed_at_random(folder, events):
     """Where each of the kills left the last checkpoint, and how many batches it cost; what came of the run."""
     draw, positions, lost = random.Random(0), [], []
     while len(positions) < KILLS:
-        last, save_every = draw.randrange(1, events // 8), 1000 if len(positions) % 4 == 3 else 0
+        last, save_every = draw.randrange(1, events // 5), 1000 if len(positions) % 4 == 3 else 0
 
         def work(last=last, save_every=save_every):
             counting = Counting(folder, last)
@@ -129,20 +130,15 @@ def killed_at_random(folder, events):
 
 
 def killed_at_the_disk(folder):
-    """A short run, killed before and after its n-th renaming, syncing or removing of a file, for every n."""
-    names = ("replace", "fsync", "unlink", "open")
-    real = {name: getattr(os, name) for name in names}
+    """A short run, killed before the n-th time that a file is synced, renamed or removed, for every n."""
+    real = {name: getattr(os, name) for name in ("fsync", "replace", "unlink")}
 
     def dying(name, left):
         def call(*arguments, **options):
             left[0] -= 1
             if left[0] == 0:
                 die()
-            found = real[name](*arguments, **options)
-            left[0] -= 1
-            if left[0] == 0:
-                die()
-            return found
+            return real[name](*arguments, **options)
 
         return call
 
@@ -154,7 +150,7 @@ def killed_at_the_disk(folder):
 
         def work(here=here, number=number):
             left = [number]
-            for name in names:
+            for name in real:
                 setattr(os, name, dying(name, left))
             start_or_go_on(SHORT, here, Silent(), 0)
 
@@ -167,7 +163,7 @@ def killed_at_the_disk(folder):
 def damaged_after_a_kill(folder, events):
     """Runs killed half-way, the newest checkpoint damaged at a random place: what was said, what came of it."""
     draw, found = random.Random(1), []
-    for number in range(4):
+    for number in range(3):
         here = folder / str(number)
         here.mkdir()
 
@@ -224,12 +220,11 @@ def given(name):
     return getattr(LONG, name) != getattr(Experiment(), name)
 
 
-def resumed_with_other_randomness(folder):
+def resumed_with_other_randomness(folder, events):
     """A run that is stopped early, and whose stored random state is then replaced."""
-    in_child(lambda: without_a_stop(LONG, folder / "whole"))
 
     def work():
-        counting = Counting(folder / "cut", 20_000)
+        counting = Counting(folder / "cut", events // 2)
         counting.count(lambda: start_or_go_on(LONG, folder / "cut", counting, 0))
 
     assert in_child(work) == -signal.SIGKILL
@@ -241,9 +236,23 @@ def resumed_with_other_randomness(folder):
     return of_run(folder / "cut")
 
 
+def import_what_runs_import(folder):
+    """Imports here, once, what a child imports while it trains: that takes seconds."""
+
+    def work():
+        start_or_go_on(SHORT, folder / "first", Silent(), 0)
+        (folder / "modules").write_text(json.dumps(list(sys.modules)))
+
+    assert in_child(work) == 0
+    for name in json.loads((folder / "modules").read_text()):
+        if name not in sys.modules and "." in name:
+            importlib.import_module(name)
+
+
 def accidents(folder):
     """Everything that happens to runs here. Nothing is synced: a kill, unlike a power cut, loses no written byte."""
     folder = Path(folder)
+    import_what_runs_import(folder)
     os.fsync = lambda _: None
     for name in ("random", "disk", "damage", "signals", "twin"):
         (folder / name).mkdir()
@@ -257,5 +266,5 @@ def accidents(folder):
         "disk": killed_at_the_disk(folder / "disk"),
         "damage": damaged_after_a_kill(folder / "damage", events),
         "signals": told_to_stop(folder / "signals"),
-        "twin": resumed_with_other_randomness(folder / "twin"),
+        "twin": resumed_with_other_randomness(folder / "twin", events),
     }

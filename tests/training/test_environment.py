@@ -79,6 +79,9 @@ def test_the_commit_of_the_working_folder_and_that_of_rheobase_are_told_apart(re
     write_diffs(tmp_path)
     assert "changed = True" in (tmp_path / "rheobase.diff").read_text()
     assert not (tmp_path / "git.diff").exists()
+    git(own, "commit", "-a", "-m", "third")
+    write_diffs(tmp_path)
+    assert not (tmp_path / "rheobase.diff").exists()
 
 
 def test_an_installed_package_has_no_commit_even_within_the_repository_of_another(repository, monkeypatch):

@@ -128,7 +128,7 @@ def test_a_folder_with_room_is_made_and_left_empty(tmp_path):
 
 
 def test_too_little_room_is_told_before_the_run(tmp_path):
-    with pytest.raises(DiskError, match=rf"Could not write {tmp_path}/.*No space left.*no checkpoint") as caught:
+    with pytest.raises(DiskError, match=rf"Could not write {tmp_path / CHECKPOINT}: No space left.*no checkpoint") as caught:
         require_writable(tmp_path, 10**18)
     assert caught.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []

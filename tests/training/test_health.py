@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 import rheobase as rb
-from rheobase.training.health import ailments, firing_rates
+from rheobase.losses import cross_entropy
+from rheobase.training.health import ailments, firing_rates, without_gradient
 
 
 def test_the_firing_rate_is_the_mean_of_the_spikes():
@@ -34,3 +35,15 @@ def test_measuring_leaves_no_hook_behind_also_when_the_model_raises():
 def test_layers_are_dead_below_half_a_percent_and_saturated_above_ninety():
     rates = {"a": 0.0049, "b": 0.005, "c": 0.9, "d": 0.91}
     assert ailments(rates) == {"a": "dead", "d": "saturated"}
+
+
+def test_layers_below_silent_neurons_with_a_narrow_surrogate_get_no_gradient():
+    model = nn.Sequential(
+        nn.Linear(2, 2), rb.IF(threshold=50.0, surrogate="rectangle"), nn.Linear(2, 2), rb.IF(), nn.Linear(2, 3)
+    )
+    xs, target = torch.rand(4, 3, 2), torch.zeros(3, dtype=torch.long)
+    assert without_gradient(model) == ["0", "2", "4"]
+    rb.BPTT().backward(model, xs, target, loss=cross_entropy)
+    assert without_gradient(model) == ["0"]
+    model[0].requires_grad_(False)
+    assert without_gradient(model) == []

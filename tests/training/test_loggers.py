@@ -44,9 +44,18 @@ class Recorder:
         self.outcome = outcome
 
 
+class Fails(Silent):
+    def batch(self, epoch, batch, loss, samples_per_second):
+        if epoch == 2:
+            raise RuntimeError("no power")
+
+
 class Listener(Silent):
     def __init__(self):
-        self.said = []
+        self.said, self.losses = [], []
+
+    def batch(self, epoch, batch, loss, samples_per_second):
+        self.losses.append(loss)
 
     def say(self, text):
         self.said.append(text)
@@ -98,6 +107,27 @@ def test_a_run_tells_its_loggers_the_settings_each_epoch_at_its_step_and_the_out
     assert epochs == [(3, lines[0]), (6, lines[1]), (9, lines[2])]
     assert recorder.outcome["state"] == "done"
     assert recorder.outcome["test_score"] == report.test_score
+
+
+def test_one_batch_in_log_every_is_told_with_its_loss_and_learning_rate(tmp_path):
+    recorder, listener = Recorder(), Listener()
+    fit(SMALL, tmp_path, listener, loggers=[recorder], log_every=2)
+    told = [(step, record["batch"]) for step, record in recorder.records if "batch" in record]
+    assert [step for step, _ in told] == [2, 4, 6, 8]
+    assert [batch["loss"] for _, batch in told] == [listener.losses[step - 1] for step, _ in told]
+    rates = [batch["learning_rate"] for _, batch in told]
+    assert rates == sorted(rates, reverse=True)
+    with pytest.raises(ValueError, match="log_every >= 1"):
+        fit(SMALL, log_every=0)
+
+
+def test_the_result_tells_why_a_run_ended_until_it_goes_on(tmp_path):
+    with pytest.raises(RuntimeError, match="no power"):
+        fit(SMALL, tmp_path, Fails())
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result == {"state": "failed", "error": "RuntimeError: no power"}
+    resume(tmp_path)
+    assert json.loads((tmp_path / "result.json").read_text())["state"] == "done"
 
 
 def test_a_run_that_goes_on_tells_its_loggers_the_steps_that_follow(tmp_path):
@@ -177,7 +207,7 @@ def test_the_example_for_weights_and_biases_calls_its_interface_as_it_is(tmp_pat
             self.summary = {}
 
         def log(self, data: dict, step: int | None = None, commit: bool | None = None) -> None:
-            calls.append(("log", step, data["epoch"]["loss"]))
+            calls.append(("log", step, data["epoch"]["loss"]))  # a run this short tells of no batch
 
         def finish(self, exit_code: int | None = None) -> None:
             calls.append(("finish", exit_code))

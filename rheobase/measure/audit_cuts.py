@@ -1,0 +1,89 @@
+"""Models that compute the same, but let no gradient through one kind of path: the reset, the norms' statistics, time."""
+
+import copy
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from rheobase.layers import Loop
+from rheobase.neurons import Firing, Neuron, State
+from rheobase.norms import uses_batch_statistics
+
+
+def without_reset(model: nn.Module) -> nn.Module:
+    """No gradient flows through the spikes of the reset. The model itself where none does anyway.
+
+    A neuron of your own whose reset is not made by a `Firing` keeps its path.
+    """
+    if not any(_resets(module) for module in model.modules()):
+        return model
+    copied = copy.deepcopy(model)
+    for module in copied.modules():
+        if _resets(module):
+            module.firing = replace(vars(module)["firing"], detach_reset=True)
+    return copied
+
+
+def without_statistics(model: nn.Module) -> nn.Module:
+    """Batch norms treat the mean and the deviation of the batch as constants. The model itself where no norm has any."""
+    if not any(isinstance(module, _BatchNorm) and uses_batch_statistics(module) for module in model.modules()):
+        return model
+    copied = copy.deepcopy(model)
+    for module in copied.modules():
+        if isinstance(module, _BatchNorm) and uses_batch_statistics(module):
+            module.__class__ = constant_statistics(type(module))
+    return copied
+
+
+def without_time(model: nn.Module) -> nn.Module:
+    """No gradient flows from a step to the one before: neither through states nor through recurrent spikes.
+
+    What flows through the statistics of a sequence norm belongs to the norm and stays.
+    """
+    copied = copy.deepcopy(model)
+    for module in list(copied.modules()):
+        if isinstance(module, Neuron):
+            module.__class__ = forgetful(type(module))
+        elif isinstance(module, Loop):
+            module.recurrent.register_forward_pre_hook(_detach)
+    return copied
+
+
+def _resets(module: nn.Module) -> bool:
+    firing = vars(module).get("firing")
+    return isinstance(module, Neuron) and isinstance(firing, Firing) and not firing.detach_reset
+
+
+def _detach(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(x.detach() if isinstance(x, Tensor) else x for x in inputs)
+
+
+@lru_cache
+def constant_statistics(kind: type[_BatchNorm]) -> type[_BatchNorm]:
+    """The norm with d y / d x = weight / deviation. Its running statistics stay: it serves for gradients alone."""
+
+    class Constant(kind):  # type: ignore[misc, valid-type]
+        def forward(self, input: Tensor) -> Tensor:
+            if not uses_batch_statistics(self):
+                return super().forward(input)  # type: ignore[no-any-return]
+            axes = [axis for axis in range(input.dim()) if axis != 1]
+            variance, mean = torch.var_mean(input.detach(), axes, correction=0, keepdim=True)
+            y = (input - mean) * torch.rsqrt(variance + self.eps)
+            return y if self.weight is None else y * self.weight.view_as(mean[0]) + self.bias.view_as(mean[0])
+
+    return Constant
+
+
+@lru_cache
+def forgetful(kind: type[Neuron]) -> type[Neuron]:
+    """The neuron that takes its state as a constant."""
+
+    class Forgetful(kind):  # type: ignore[misc, valid-type]
+        def dynamics(self, current: Tensor, state: State) -> tuple[Tensor, State]:
+            return super().dynamics(current, tuple(part.detach() for part in state))  # type: ignore[no-any-return]
+
+    return Forgetful

@@ -1,0 +1,106 @@
+"""Memory and time of training against the number of time steps."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rheobase.plots.style import look, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+UNITS = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one training step over a sequence of `steps` time steps; None for what was not measured.
+
+    seconds: forward, backward and update. bytes: that autograd keeps for the backward pass.
+    """
+
+    steps: int
+    seconds: float | None = None
+    bytes: int | None = None
+
+
+@styled
+def cost_against_steps(costs: Mapping[str, Sequence[Cost]], title: str = "") -> "Figure":
+    """Time and memory of a training step over T, both axes logarithmic, a line for each way to train.
+
+    costs: by the name of the way to train.
+    """
+    ways = {name: sorted(own, key=lambda cost: cost.steps) for name, own in costs.items() if own}
+    if not ways:
+        raise ValueError("Expected the costs of at least one way to train.")
+    figure = new_figure(9.5, 4.0)
+    left, right = figure.subplots(1, 2)
+    for place, (name, own) in enumerate(ways.items()):
+        draw_line(left, name, [(c.steps, 1000 * c.seconds) for c in own if c.seconds], place)
+        draw_line(right, name, [(c.steps, c.bytes) for c in own if c.bytes], place)
+    left.set_title("time of a training step, ms")
+    right.set_title("memory kept for the backward pass")
+    right.yaxis.set_major_formatter(lambda value, _: size(value))
+    all_steps = sorted({cost.steps for own in ways.values() for cost in own})
+    for panel in (left, right):
+        scaled(panel, all_steps)
+    handles = {text: h for panel in (left, right) for h, text in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper")
+    figure.suptitle(title)
+    return figure  # type: ignore[no-any-return]
+
+
+def draw_line(panel: Any, name: str, points: Sequence[tuple[int, float]], place: int) -> None:
+    if points:
+        panel.plot(*zip(*points, strict=True), **look(place), marker="o", ms=4, label=name)
+
+
+def scaled(panel: Any, all_steps: Sequence[int]) -> None:
+    panel.set_xscale("log", base=2)
+    panel.set_yscale("log")
+    panel.set_xticks(all_steps, [str(steps) for steps in all_steps])
+    panel.minorticks_off()
+    panel.set_xlabel("time steps T")
+    panel.grid()
+
+
+def size(count: float) -> str:
+    """Bytes with a unit of 1000."""
+    unit, factor = next(((u, f) for u, f in reversed(UNITS) if count >= f), UNITS[0])
+    return f"{count / factor:g} {unit}"
+
+
+def benchmark_costs(records: Iterable[str | Path], net: str, library: str = "Rheobase") -> dict[str, list[Cost]]:
+    """The costs of one network in the JSON files that `python -m benchmarks` writes, by case.
+
+    The last file that has a case at some T counts; of its times the fastest allocator's. Where batches differ, all is
+    scaled to the largest.
+
+    Raises ValueError where the files tell nothing of them.
+    """
+    seconds: dict[tuple[str, int], float] = {}
+    kept: dict[tuple[str, int], int] = {}
+    batches: dict[int, int] = {}
+    for path in records:
+        record = json.loads(Path(path).read_text())
+        times: dict[tuple[str, int], float] = {}
+        for row in record["times"] + record["memory"]:
+            if (row["net"], row["library"], row["status"]) != (net, library, "ok"):
+                continue
+            place = row["case"], row["steps"]
+            batches[row["steps"]] = row["batch"]
+            if "median" in row:
+                times[place] = min(row["median"], times.get(place, row["median"]))
+            else:
+                kept[place] = row["kept"]
+        seconds |= times
+    if not batches:
+        raise ValueError(f"The records tell nothing of {library} on a network {net!r}.")
+    costs: dict[str, list[Cost]] = {}
+    for case, steps in dict.fromkeys([*seconds, *kept]):
+        factor = max(batches.values()) / batches[steps]
+        time, memory = seconds.get((case, steps)), kept.get((case, steps))
+        costs.setdefault(case, []).append(Cost(steps, time and time * factor, memory and round(memory * factor)))
+    return costs

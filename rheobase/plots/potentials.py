@@ -1,0 +1,83 @@
+"""Membrane potentials and traces of a few neurons."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from rheobase.plots.raster import of_sample
+from rheobase.plots.style import COLOURS, GREY, few, new_figure, styled, whole_numbers
+from rheobase.record import LayerRecord, Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MARKED = 60  # steps up to which each one is a dot
+SHOWN = 4
+
+
+@styled
+def potentials(record: Record, layer: str, neurons: Sequence[int] | None = None, *, sample: int = 0) -> "Figure":
+    """For each neuron its potential before the reset, its threshold and its spikes; below, traces where there are any.
+
+    neurons: numbers in the layer, flattened, of recorded ones; four of them by default. sample: as recorded.
+    """
+    found = record[layer]
+    rows = rows_of(found, neurons)
+    traces = {f"trace at {name!r}": of_sample(trace, sample) for name, trace in found.traces.items()}
+    if found.slope_trace is not None:
+        traces["trace of the slope"] = of_sample(found.slope_trace, sample)
+    heights = ([1.5, 0.9] if traces else [1.5]) * len(rows)
+    figure = new_figure(8.0, sum(heights) + 1.0)
+    panels = list(figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0])
+    for number, row in rows.items():
+        draw_potential(panels[0], found, row, sample)
+        panels.pop(0).set_title(f"layer {layer!r}, neuron {number}")
+        if traces:
+            draw_traces(panels.pop(0), {name: trace[:, row] for name, trace in traces.items()})
+    figure.axes[-1].set_xlabel("time step")
+    entries = {text: h for axes in figure.axes for h, text in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(entries.values(), entries.keys(), loc="outside upper right", ncols=len(entries))
+    return figure  # type: ignore[no-any-return]
+
+
+def rows_of(layer: LayerRecord, neurons: Sequence[int] | None) -> dict[int, int]:
+    """Where the neurons are among the recorded ones, by their numbers in the layer."""
+    recorded = list(layer.neurons or range(layer.potentials[0, 0].numel()))
+    missing = sorted(set(neurons or []) - set(recorded))
+    if missing:
+        raise ValueError(
+            f"Neuron {missing[0]} of layer {layer.name!r} was not recorded; recorded are {len(recorded)} of them, such "
+            f"as {', '.join(map(str, recorded[:5]))}."
+        )
+    return {number: recorded.index(number) for number in neurons or few(recorded, SHOWN)}
+
+
+def draw_potential(panel: Any, layer: LayerRecord, row: int, sample: int) -> None:
+    potential = of_sample(layer.potentials, sample)[:, row]
+    marker = {"marker": "o", "ms": 3} if len(potential) <= MARKED else {"lw": 1.0}
+    panel.plot(potential, color=COLOURS[0], label="potential before the reset", **marker)
+    threshold = layer.threshold
+    if isinstance(threshold, Tensor):
+        panel.plot(of_sample(threshold, sample)[:, row], color=GREY, ls="--", lw=1, label="threshold")
+    elif threshold is not None:
+        panel.axhline(threshold, color=GREY, ls="--", lw=1, label="threshold")
+    spikes = of_sample(layer.spikes, sample)[:, row]
+    if not spikes.dtype.is_floating_point:
+        times = spikes.nonzero()[:, 0]
+        panel.vlines(
+            times, 1.02, 1.14, transform=panel.get_xaxis_transform(), clip_on=False, color=COLOURS[4],
+            lw=max(0.8, min(2, 300 / len(spikes))), label="spikes",
+        )  # fmt: skip
+    panel.set_ylabel("potential")
+    panel.grid(axis="y")
+    whole_numbers(panel.xaxis)
+
+
+def draw_traces(panel: Any, traces: dict[str, Tensor]) -> None:
+    """traces: `[T]` each, by name."""
+    for place, (name, trace) in enumerate(traces.items()):
+        panel.plot(trace, color=COLOURS[2 + place % 2 * 3], lw=1.3, label=name)
+    panel.set_ylabel("trace")
+    panel.set_ylim(bottom=min(0.0, *(float(trace.min()) for trace in traces.values())))
+    panel.grid(axis="y")
