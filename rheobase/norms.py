@@ -201,7 +201,7 @@ def normalised_steady(norm: _BatchNorm, steps: int, x: Tensor) -> Tensor:
         return jointly_normalised(norm, x, moments)
     y = F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
     with torch.no_grad():
-        variance, mean = torch.var_mean(x, [d for d in range(x.dim()) if d != 1], correction=0)
+        variance, mean = torch.var_mean(at_least_float32(x), [d for d in range(x.dim()) if d != 1], correction=0)
         track(norm, mean, variance, x.numel() // x.shape[1] * repeated, updates)
     return y
 

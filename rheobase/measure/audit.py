@@ -17,7 +17,6 @@ from rheobase.rules.rule import Loss, Rule
 from rheobase.sequence import PerStep, Target
 from rheobase.training.experiment import rule_named, rule_text
 
-
 REFUSALS = (ValueError, TypeError, NotImplementedError)
 
 
@@ -138,9 +137,9 @@ class _Audited:
         names = [name for members in layers.values() for name in members]
         by_layer = {layer: paths(members) for layer, members in layers.items()}
         return RuleAudit(
-            self.text, rule_text(self.reference.form), figures(names), {layer: figures(members) for layer, members in layers.items()},
-            {name: figures([name]) for name in names}, paths(names),
-            {layer: found for layer, found in by_layer.items() if found is not None}, self.one_step,
+            self.text, rule_text(self.reference.form), figures(names),
+            {layer: figures(members) for layer, members in layers.items()}, {name: figures([name]) for name in names},
+            paths(names), {layer: found for layer, found in by_layer.items() if found is not None}, self.one_step,
         )  # fmt: skip
 
 
@@ -161,13 +160,14 @@ class _Work:
             reference.now = None
         for each in self.rules:
             if each.refusal is None:
-                try:
-                    self._add(each, xs, target)
-                except REFUSALS as error:
-                    each.refusal = str(error)
+                self._add(each, xs, target)
 
     def _add(self, each: _Audited, xs: Tensor, target: Target) -> None:
-        own = gradient(each.rule, self.model, xs, target, self.loss, draws=self.draws)
+        try:
+            own = gradient(each.rule, self.model, xs, target, self.loss, draws=self.draws)
+        except REFUSALS as error:
+            each.refusal = str(error)
+            return
         if not each.beside.batches:
             each.one_step = self._one_step(each.rule, xs, target)
         exact, without = self._exact(each.reference, xs, target)

@@ -1,4 +1,4 @@
-"""Models that compute the same, but let no gradient through one kind of path: the reset, the norms' statistics, time."""
+"""Models that compute the same, but let no gradient through one kind of path."""
 
 import copy
 from dataclasses import replace
@@ -29,13 +29,13 @@ def without_reset(model: nn.Module) -> nn.Module:
 
 
 def without_statistics(model: nn.Module) -> nn.Module:
-    """Batch norms treat the mean and the deviation of the batch as constants. The model itself where no norm has any."""
+    """Batch norms take the mean and the deviation of the batch as constants. The model itself where none has any."""
     if not any(isinstance(module, _BatchNorm) and uses_batch_statistics(module) for module in model.modules()):
         return model
     copied = copy.deepcopy(model)
     for module in copied.modules():
         if isinstance(module, _BatchNorm) and uses_batch_statistics(module):
-            module.__class__ = constant_statistics(type(module))
+            module.__class__ = constant_statistics(type(module))  # type: ignore[arg-type]
     return copied
 
 
@@ -47,7 +47,7 @@ def without_time(model: nn.Module) -> nn.Module:
     copied = copy.deepcopy(model)
     for module in list(copied.modules()):
         if isinstance(module, Neuron):
-            module.__class__ = forgetful(type(module))
+            module.__class__ = forgetful(type(module))  # type: ignore[arg-type]
         elif isinstance(module, Loop):
             module.recurrent.register_forward_pre_hook(_detach)
     return copied

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 # Cosine -> colour: what is badly aligned stands out, and all between 0.9 and 1 looks alike.
 SCALE = ((-1.0, "#6b2f00"), (0.0, "#d55e00"), (0.6, "#f6c9a3"), (0.8, "#f2f2f2"), (0.9, "#a9d0e8"), (1.0, "#0072b2"))
-TICKS = (-1.0, 0.0, 0.6, 0.9, 1.0)
+TICKS = (-1.0, 0.0, 0.6, 1.0)
 UNKNOWN = "#d0d0d0"
 ROW, LOWER = 0.27, 3.1  # inches: a layer, and the panels below
 
 
 @styled
 def audit_figure(moments: Sequence[Moment], title: str) -> "Figure":
-    """A heat map of cosines, layers x rules, at the first and at the last moment; below, the cosine of the whole gradient
-    over training, and by what the gradient at the last moment is wrong. Rules that refused are left out.
+    """A heat map of cosines, layers x rules, at the first and at the last moment; below, the cosine of the whole
+    gradient over training, and where the last one is lost. Rules that refused are left out.
     """
     first, last = moments[0], moments[-1]
     count = sum(rule.total is not None for rule in last.audit.rules)
@@ -66,9 +66,10 @@ def draw_heat(panel: Any, found: Audit) -> Any:
     panel.axhline(len(cells) - 1.5, color="white", lw=4)
     names = [f"{shortened(layer)}  {kind}" for layer, kind in found.layers.items()]
     panel.set_yticks(range(len(cells)), [*names, "all"], fontsize=8, color="black")
-    panel.set_xticks(
-        range(len(rules)), [two_lines(rule.rule) for rule in rules], fontsize=8, color="black", rotation=20, ha="right"
-    )
+    labels = [two_lines(rule.rule) for rule in rules]
+    is_wide = len(rules) > 3 and max(len(line) for label in labels for line in label.splitlines()) > 12
+    turned = {"rotation": 20, "ha": "right"} if is_wide else {}
+    panel.set_xticks(range(len(rules)), labels, fontsize=8, color="black", **turned)
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
     return image
@@ -86,11 +87,12 @@ def draw_curves(panel: Any, moments: Sequence[Moment]) -> None:
         low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
         high = [min(1.0, mean + spread) for mean, spread in zip(means, spreads, strict=True)]
         panel.fill_between(epochs, low, high, color=look(place)["color"], alpha=0.15, lw=0)
-        panel.plot(epochs, means, marker="o", ms=3.5, label=rule.rule, **look(place))
+        panel.plot(epochs, means, marker="o", ms=3.5, label=two_lines(rule.rule), **look(place))
     panel.set_title("whole gradient over training (band: spread over batches)")
     panel.set_xlabel("epochs trained")
     panel.set_ylabel("cosine")
-    panel.set_ylim(top=1.02)
+    bottom, _ = panel.get_ylim()
+    panel.set_ylim(bottom, 1 + 0.05 * (1 - bottom))
     whole_numbers(panel.xaxis)
     panel.grid(axis="y")
     panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, handlelength=1.4)
@@ -125,4 +127,4 @@ def shortened(layer: str) -> str:
 def two_lines(rule: str) -> str:
     """A rule with long options, broken before them."""
     name, bracket, options = rule.partition("(")
-    return f"{name}\n{bracket}{options}" if len(rule) > 14 else rule
+    return f"{name}\n{bracket}{options}" if len(rule) > 10 else rule

@@ -19,9 +19,7 @@ from rheobase.training.files import write_aside, write_json
 FIGURES = tuple(field.name for field in fields(Figures))
 
 
-def results(
-    experiment: Experiment, moments: Sequence[Moment], command: Sequence[str] | None = None
-) -> dict[str, Any]:
+def results(experiment: Experiment, moments: Sequence[Moment], command: Sequence[str] | None = None) -> dict[str, Any]:
     """All that was found, for JSON; null stands for what cannot be told."""
     found = {
         **environment(device_named(experiment.device), command),

@@ -35,9 +35,9 @@ class NeuronLayer:
 
 def neuron_layers(model: nn.Module, xs: Tensor) -> tuple[NeuronLayer, ...]:
     """The model's layers of spiking neurons, in its order, over the sequence `xs` `[T, N, ...]`; it stays as it is."""
-    with torch.random.fork_rng(devices=[xs.device] if xs.is_cuda else []), buffers_kept(model):
-        with watched(model, xs.shape[1]) as seen:
-            run(model, xs)
+    generators = torch.random.fork_rng(devices=[xs.device] if xs.is_cuda else [])
+    with generators, buffers_kept(model), watched(model, xs.shape[1]) as seen:
+        run(model, xs)
     sick = ailments({name: watch.firing.rate for name, watch in seen.items()})
     return tuple(
         NeuronLayer(name, type(w.neuron).__name__, w.firing.rate, w.sloped, decay_of(w.neuron), sick.get(name))

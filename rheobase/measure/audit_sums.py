@@ -16,8 +16,8 @@ class Figures:
     spread: the standard deviation of the cosine over the batches.
     bias: what does not average out: |mean of rule - exact| / |mean of exact|. A wrong length alone shows here too.
     bias_by_chance: the bias that so many batches would show of a rule that has none.
-    noise: the variance of the rule's gradient over the batches (summed over its entries), in units of its mean's squared
-        length; exact_noise: the same of the exact gradient, with its own mean.
+    noise: the variance of the rule's gradient over the batches, summed over its entries, by its mean's squared length;
+        exact_noise: the same of the exact gradient, with its own mean.
     share: of these parameters in the squared length of the exact gradient.
     """
 

@@ -11,7 +11,17 @@ from rheobase.measure.audit_paths import PATHS
 from rheobase.measure.audit_training import Moment
 from rheobase.measure.audit_verdict import verdicts
 
-TITLES = ("length", "bias", "(by\nchance)", "noise", "exact\nnoise", "lost at\nreset", "at\nnorms", "through\ntime", "rest")
+TITLES = (
+    "length",
+    "bias",
+    "(by\nchance)",
+    "noise",
+    "exact\nnoise",
+    "lost at\nreset",
+    "at\nnorms",
+    "through\ntime",
+    "rest",
+)
 COLOURS = {"aligned": "green", "partly aligned": "yellow"}
 
 

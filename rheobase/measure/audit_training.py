@@ -79,7 +79,7 @@ def audit_training(
         try:
             for epoch in moments:
                 while loop.done < epoch:
-                    progress.epoch(loop.epoch(progress))
+                    progress.epoch(loop.epoch(progress.batch))
                 title = f"epoch {epoch}" if epoch else "start"
                 found.append(Moment(title, epoch, audited(experiment, loop.model, data, rules, sampling)))
                 shown(found[-1])
@@ -104,7 +104,10 @@ def audit_run(
     start = Moment("start", 0, audited(experiment, model, data, rules, sampling))
     load_weights(model, folder)
     where = f"epoch {epoch}" if best is not None else f"no {RESULT} yet, of {epoch} epochs"
-    return experiment, (start, Moment(f"best weights ({where})", epoch, audited(experiment, model, data, rules, sampling)))
+    return experiment, (
+        start,
+        Moment(f"best weights ({where})", epoch, audited(experiment, model, data, rules, sampling)),
+    )
 
 
 def audited(

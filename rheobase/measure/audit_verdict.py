@@ -34,7 +34,8 @@ class Finding:
 class Verdict:
     """state: "aligned", "partly aligned", "badly aligned", "opposed", "no gradient" or "refused".
 
-    causes: what is wrong: "reset", "normalisation", "time", "rest" (see `Paths`), "signal", "length", "noise", "silent".
+    causes: what is wrong: "reset", "normalisation", "time", "rest" (see `Paths`), "signal", "length", "noise" or
+        "silent".
     text: the sentence, state and causes included.
     """
 
@@ -50,7 +51,9 @@ def findings(audit: Audit) -> tuple[Finding, ...]:
     for layer in audit.neurons:
         told = f"{layer.name!r} ({layer.kind}) "
         if layer.ailment == "dead":
-            told += f"is dead, firing at {100 * layer.rate:.2g} % of the steps: lower its threshold or put a norm before it"
+            told += (
+                f"is dead, firing at {100 * layer.rate:.2g} % of the steps: lower its threshold or put a norm before it"
+            )
             found.append(Finding("dead", layer.name, told))
         elif layer.ailment == "saturated":
             told += f"is saturated, firing at {100 * layer.rate:.0f} % of the steps: raise its threshold"
@@ -61,7 +64,9 @@ def findings(audit: Audit) -> tuple[Finding, ...]:
             found.append(Finding("narrow", layer.name, told))
     silent = [name for name in audit.layers if all(not r.of_layers[name].share > NONE for r in judged(audit))]
     if silent and judged(audit):
-        found.append(Finding("silent", silent[0], f"hardly any gradient reaches {named(silent)}, not even the exact one"))
+        found.append(
+            Finding("silent", silent[0], f"hardly any gradient reaches {named(silent)}, not even the exact one")
+        )
     return tuple(found)
 
 

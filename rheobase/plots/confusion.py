@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from rheobase.plots.style import GREY, few, new_figure, styled
+from rheobase.plots.style import GREY, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NUMBERED, NAMED = 20, 40  # classes up to which cells show their number, and each class its name
-WORST = 3
+WORST = 3  # confusions that are told, from two cases on
 
 
 def confusion_counts(outputs: Tensor, target: Tensor, classes: int | None = None) -> Tensor:
@@ -48,17 +48,21 @@ def confusion(
     if len(names) != len(counts):
         raise ValueError(f"Expected {len(counts)} class names, one for each output, got {len(names)}.")
     if axes is None:
-        side = min(3.4 + 0.32 * len(counts), 9.0)
-        axes = new_figure(side + 0.9, side).subplots()
+        side = min(3.0 + 0.34 * len(counts), 9.0)
+        axes = new_figure(side + 1.2, side + 0.4).subplots()
     draw_confusion(axes, counts, names)
     return axes.figure  # type: ignore[no-any-return]
 
 
 def draw_confusion(panel: Any, counts: Tensor, names: Sequence[str]) -> None:
     shares = 100 * counts / counts.sum(1, keepdim=True).clamp(min=1)
-    drawn = panel.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-    panel.figure.colorbar(drawn, ax=panel, shrink=0.75, pad=0.02, label="% of the true class")
-    shown = few(range(len(names)), len(names) if len(names) <= NAMED else NUMBERED)
+    from matplotlib.colors import PowerNorm
+
+    scale = PowerNorm(0.5, 0, 100)  # so that rare mistakes are seen too
+    drawn = panel.imshow(shares, cmap="Blues", norm=scale, interpolation="nearest")
+    bar = panel.figure.colorbar(drawn, ax=panel, shrink=0.75, pad=0.02, label="% of the true class")
+    bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])
+    shown = range(0, len(names), 1 if len(names) <= NAMED else 5 * -(-len(names) // 100))
     upright = 0 if max(len(names[c]) for c in shown) <= 2 else 90
     panel.set_xticks(shown, [names[c] for c in shown], rotation=upright)
     panel.set_yticks(shown, [names[c] for c in shown])
@@ -68,7 +72,7 @@ def draw_confusion(panel: Any, counts: Tensor, names: Sequence[str]) -> None:
     panel.set_ylabel("true class")
     if len(names) <= NUMBERED:
         for row, column in counts.nonzero().tolist():
-            colour = "white" if shares[row, column] > 55 else GREY
+            colour = "white" if shares[row, column] > 30 else GREY
             panel.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=8, color=colour)
     panel.set_title(summary(counts, names))
 
@@ -77,11 +81,12 @@ def summary(counts: Tensor, names: Sequence[str]) -> str:
     """The accuracy, and the confusions that are most frequent."""
     right, total = int(counts.diagonal().sum()), int(counts.sum())
     wrong = counts.clone().fill_diagonal_(0)
-    worst = [
-        divmod(place, len(names)) for place in wrong.flatten().argsort(descending=True, stable=True)[:WORST].tolist()
-    ]
+    worst = wrong.flatten().argsort(descending=True, stable=True)[:WORST].tolist()
+    pairs = [divmod(place, len(names)) for place in worst]
     told = [
-        f"{names[row]} for {names[column]} ({int(wrong[row, column])})" for row, column in worst if wrong[row, column]
+        f"{names[row]} taken for {names[column]} ({int(wrong[row, column])})"
+        for row, column in pairs
+        if wrong[row, column] > 1
     ]
-    mistaken = f"\nmost often mistaken: {', '.join(told)}" if told else ""
-    return f"{100 * right / max(total, 1):.1f} % of {total} right{mistaken}"
+    between = ", " if sum(map(len, told)) < 45 else "\n"
+    return f"{100 * right / max(total, 1):.1f} % of {total} right" + "".join(["\n", between.join(told)] if told else [])

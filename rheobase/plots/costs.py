@@ -36,19 +36,19 @@ def cost_against_steps(costs: Mapping[str, Sequence[Cost]], title: str = "") -> 
     if not ways:
         raise ValueError("Expected the costs of at least one way to train.")
     figure = new_figure(9.5, 4.0)
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, sharex=True)
     for place, (name, own) in enumerate(ways.items()):
         draw_line(left, name, [(c.steps, 1000 * c.seconds) for c in own if c.seconds], place)
         draw_line(right, name, [(c.steps, c.bytes) for c in own if c.bytes], place)
     left.set_title("time of a training step, ms")
     right.set_title("memory kept for the backward pass")
-    right.yaxis.set_major_formatter(lambda value, _: size(value))
     all_steps = sorted({cost.steps for own in ways.values() for cost in own})
     for panel in (left, right):
         scaled(panel, all_steps)
+    right.yaxis.set_major_formatter(lambda value, _: size(value))
     handles = {text: h for panel in (left, right) for h, text in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside right upper")
-    figure.suptitle(title)
+    figure.suptitle(title, x=0.01, ha="left")
     return figure  # type: ignore[no-any-return]
 
 
@@ -58,9 +58,13 @@ def draw_line(panel: Any, name: str, points: Sequence[tuple[int, float]], place:
 
 
 def scaled(panel: Any, all_steps: Sequence[int]) -> None:
+    from matplotlib.ticker import LogLocator
+
     panel.set_xscale("log", base=2)
     panel.set_yscale("log")
     panel.set_xticks(all_steps, [str(steps) for steps in all_steps])
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_formatter("{x:g}")
     panel.minorticks_off()
     panel.set_xlabel("time steps T")
     panel.grid()
@@ -72,11 +76,13 @@ def size(count: float) -> str:
     return f"{count / factor:g} {unit}"
 
 
-def benchmark_costs(records: Iterable[str | Path], net: str, library: str = "Rheobase") -> dict[str, list[Cost]]:
+def benchmark_costs(
+    records: Iterable[str | Path], net: str, library: str = "Rheobase", cases: Sequence[str] | None = None
+) -> dict[str, list[Cost]]:
     """The costs of one network in the JSON files that `python -m benchmarks` writes, by case.
 
     The last file that has a case at some T counts; of its times the fastest allocator's. Where batches differ, all is
-    scaled to the largest.
+    scaled to the largest. cases: such as "SLTT()", in that order; all by default.
 
     Raises ValueError where the files tell nothing of them.
     """
@@ -96,11 +102,24 @@ def benchmark_costs(records: Iterable[str | Path], net: str, library: str = "Rhe
             else:
                 kept[place] = row["kept"]
         seconds |= times
-    if not batches:
-        raise ValueError(f"The records tell nothing of {library} on a network {net!r}.")
-    costs: dict[str, list[Cost]] = {}
-    for case, steps in dict.fromkeys([*seconds, *kept]):
-        factor = max(batches.values()) / batches[steps]
-        time, memory = seconds.get((case, steps)), kept.get((case, steps))
-        costs.setdefault(case, []).append(Cost(steps, time and time * factor, memory and round(memory * factor)))
-    return costs
+    found = dict.fromkeys(case for case, _ in [*seconds, *kept])
+    missing = [case for case in cases or () if case not in found]
+    if missing or not found:
+        raise ValueError(
+            f"The records tell nothing of {', '.join(missing) or 'anything'} of {library} on a network {net!r}. They "
+            f"tell of: {', '.join(found) or 'nothing'}."
+        )
+    largest = max(batches.values())
+    return {
+        case: [
+            cost(steps, seconds.get((case, steps)), kept.get((case, steps)), largest / batches[steps])
+            for steps in sorted(batches)
+            if (case, steps) in seconds or (case, steps) in kept
+        ]
+        for case in cases or found
+    }
+
+
+def cost(steps: int, seconds: float | None, kept: int | None, factor: float) -> Cost:
+    """The cost, scaled to another batch."""
+    return Cost(steps, seconds and seconds * factor, kept and round(kept * factor))

@@ -55,6 +55,8 @@ def learning_curves(runs: Run | Sequence[Run], names: Sequence[str] | None = Non
     left, right = figure.subplots(1, 2)
     draw_losses(left, curves)
     (draw_score if len(curves) == 1 else draw_scores)(right, curves)
+    if all(math.isnan(score) for curve in curves for score in (*curve.train, *curve.validation)):
+        right.text(0.5, 0.5, "no scores on record", transform=right.transAxes, ha="center", color=GREY)
     metric = curves[0].metric
     same = all(curve.metric == metric for curve in curves)
     right.set_title(f"{metric.name}, {metric.unit}".rstrip(", ") if same else "score")

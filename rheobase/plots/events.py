@@ -27,12 +27,12 @@ def event_frames(xs: Tensor, *, sample: int = 0, frames: int = 8) -> "Figure":
     if one is None or one.shape[1] not in (1, 2):
         raise ValueError(f"Expected frames [T, N, 2, H, W] or [T, 2, H, W] of counts, got shape {list(xs.shape)}.")
     groups = [part for part in torch.arange(len(one)).tensor_split(min(frames, len(one))) if len(part)]
-    pictures = coloured(torch.stack([one[group].double().sum(0) for group in groups]))
+    pictures = coloured(torch.stack([one[group].double().sum(0) for group in groups]).cpu().numpy())
     columns = min(COLUMNS, len(groups))
     rows = -(-len(groups) // columns)
     height, width = one.shape[2:]
     side = 9.0 / columns if columns > 3 else 2.4
-    figure = new_figure(side * columns, rows * (side * height / width + 0.3) + 0.5)
+    figure = new_figure(side * columns, rows * (side * height / width + 0.25) + 0.35)
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for panel in panels:
         panel.set_axis_off()
@@ -44,16 +44,15 @@ def event_frames(xs: Tensor, *, sample: int = 0, frames: int = 8) -> "Figure":
     return figure  # type: ignore[no-any-return]
 
 
-def coloured(counts: Tensor) -> np.ndarray[Any, Any]:
+def coloured(counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """`[F, 2, H, W]` or `[F, 1, H, W]` as `[F, H, W, 3]` in [0, 1], white where there is none.
 
-    Full colour stands for the 99th percentile of the counts that are not 0, the same for all frames.
+    Full colour stands for the 99th percentile of the counts that are not 0, in all frames.
     """
     from matplotlib.colors import to_rgb
 
-    present = counts[counts > 0]
-    full = float(np.quantile(present.cpu().numpy(), 0.99)) if len(present) else 1.0
-    strength = (counts.cpu().numpy() / full).clip(0, 1)
+    full = float(np.quantile(counts[counts > 0], 0.99)) if (counts > 0).any() else 1.0
+    strength = np.where(counts > 0, 0.3 + 0.7 * counts / full, 0).clip(0, 1)  # a single event is seen too
     inks = [to_rgb(name) for name in ((ON, OFF) if counts.shape[1] == 2 else ("black",))]
     taken = sum(strength[:, channel, ..., None] * (1 - np.array(ink)) for channel, ink in enumerate(inks))
     return np.clip(1 - taken, 0, 1)
@@ -84,7 +83,7 @@ def event_cloud(events: Events) -> "Figure":
     shown = np.unique(np.linspace(0, len(events) - 1, CLOUD).round().astype(np.int64))
     t, x, y, p = ((array[shown]) for array in (events.t, events.x, events.y, events.p))
     milliseconds = (t - events.t[0]) / 1000
-    figure = new_figure(8.0, 5.2)
+    figure = new_figure(8.0, 4.4)
     panel = figure.add_subplot(projection="3d", computed_zorder=False)
     size = float(np.clip(6000 / len(shown), 0.4, 12))
     for polarity, colour, name in ((1, ON, "brighter"), (0, OFF, "darker")):
@@ -93,9 +92,11 @@ def event_cloud(events: Events) -> "Figure":
     panel.set_xlabel("time, ms", labelpad=14)
     panel.set_ylabel("x, pixels")
     panel.set_zlabel("y, pixels")
+    panel.locator_params(axis="y", nbins=3)
+    panel.locator_params(axis="z", nbins=5)
     panel.set_ylim(0, events.width)
     panel.set_zlim(events.height, 0)
-    panel.set_box_aspect((2.2, events.width / events.height, 1), zoom=1.05)
+    panel.set_box_aspect((2.2, events.width / events.height, 1), zoom=1.35)
     panel.view_init(elev=18, azim=-62)
     panel.legend(loc="upper right", markerscale=max(1.0, 4 / size**0.5))
     part = "" if len(shown) == len(events) else f", {counted(len(shown), 'of them')[:-1]} shown"

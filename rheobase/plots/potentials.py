@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from rheobase.plots.raster import of_sample
@@ -23,7 +24,7 @@ def potentials(record: Record, layer: str, neurons: Sequence[int] | None = None,
     neurons: numbers in the layer, flattened, of recorded ones; four of them by default. sample: as recorded.
     """
     found = record[layer]
-    rows = rows_of(found, neurons)
+    rows = rows_of(found, neurons, sample)
     traces = {f"trace at {name!r}": of_sample(trace, sample) for name, trace in found.traces.items()}
     if found.slope_trace is not None:
         traces["trace of the slope"] = of_sample(found.slope_trace, sample)
@@ -32,17 +33,22 @@ def potentials(record: Record, layer: str, neurons: Sequence[int] | None = None,
     panels = list(figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0])
     for number, row in rows.items():
         draw_potential(panels[0], found, row, sample)
-        panels.pop(0).set_title(f"layer {layer!r}, neuron {number}")
+        panels.pop(0).set_title(f"layer {layer!r}, neuron {number}", pad=13)
         if traces:
             draw_traces(panels.pop(0), {name: trace[:, row] for name, trace in traces.items()})
+    if traces:
+        lowest, highest = (float(getattr(torch.stack(list(traces.values())), end)()) for end in ("min", "max"))
+        for panel in figure.axes[1::2]:
+            panel.set_ylim(min(0.0, lowest) - 0.04 * highest, 1.05 * max(highest, 1e-6))
     figure.axes[-1].set_xlabel("time step")
+    figure.axes[-1].set_xlim(-0.5, len(found.potentials) - 0.5)
     entries = {text: h for axes in figure.axes for h, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(entries.values(), entries.keys(), loc="outside upper right", ncols=len(entries))
     return figure  # type: ignore[no-any-return]
 
 
-def rows_of(layer: LayerRecord, neurons: Sequence[int] | None) -> dict[int, int]:
-    """Where the neurons are among the recorded ones, by their numbers in the layer."""
+def rows_of(layer: LayerRecord, neurons: Sequence[int] | None, sample: int) -> dict[int, int]:
+    """Where the neurons are among the recorded ones, by their numbers in the layer; by default some that spike."""
     recorded = list(layer.neurons or range(layer.potentials[0, 0].numel()))
     missing = sorted(set(neurons or []) - set(recorded))
     if missing:
@@ -50,7 +56,9 @@ def rows_of(layer: LayerRecord, neurons: Sequence[int] | None) -> dict[int, int]
             f"Neuron {missing[0]} of layer {layer.name!r} was not recorded; recorded are {len(recorded)} of them, such "
             f"as {', '.join(map(str, recorded[:5]))}."
         )
-    return {number: recorded.index(number) for number in neurons or few(recorded, SHOWN)}
+    spike = of_sample(layer.spikes, sample).any(0)
+    active = [number for number, spikes in zip(recorded, spike.tolist(), strict=True) if spikes]
+    return {number: recorded.index(number) for number in neurons or few(active or recorded, SHOWN)}
 
 
 def draw_potential(panel: Any, layer: LayerRecord, row: int, sample: int) -> None:
@@ -79,5 +87,4 @@ def draw_traces(panel: Any, traces: dict[str, Tensor]) -> None:
     for place, (name, trace) in enumerate(traces.items()):
         panel.plot(trace, color=COLOURS[2 + place % 2 * 3], lw=1.3, label=name)
     panel.set_ylabel("trace")
-    panel.set_ylim(bottom=min(0.0, *(float(trace.min()) for trace in traces.values())))
     panel.grid(axis="y")

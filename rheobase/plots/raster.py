@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from rheobase.plots.style import COLOURS, GREY, counted, few, new_figure, styled, whole_numbers
+from rheobase.plots.style import COLOURS, counted, few, new_figure, styled, whole_numbers
 from rheobase.record import Record
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def raster(record: Record, layer: str | None = None, *, sample: int = 0, axes: "
     heights = [height_of(spikes.shape[1]) for spikes in drawn.values()]
     figure = new_figure(8.0, sum(heights) + 0.75 * len(names) + 0.9)
     panels = figure.subplots(
-        2 * len(names), 1, sharex=True, squeeze=False, height_ratios=[h for height in heights for h in (height, 0.55)]
+        2 * len(names), 1, sharex=True, squeeze=False, height_ratios=[h for height in heights for h in (height, 0.5)]
     )[:, 0]
     for place, (name, spikes) in enumerate(drawn.items()):
         draw_raster(panels[2 * place], spikes, record[name].neurons, name)
@@ -70,8 +70,11 @@ def draw_raster(panel: Any, spikes: Tensor, neurons: Any, name: str) -> None:
         draw_density(panel, spikes)
     panel.set_xlim(-0.5, steps - 0.5)
     panel.set_ylim(rows - 0.5, -0.5)
-    labelled = few(range(rows), LABELS if rows > LABELS else rows)
-    panel.set_yticks(labelled, [str(neurons[row] if neurons else row) for row in labelled])
+    if neurons or rows <= LABELS:
+        labelled = few(range(rows), LABELS)
+        panel.set_yticks(labelled, [str(neurons[row] if neurons else row) for row in labelled])
+    else:
+        whole_numbers(panel.yaxis)
     panel.set_ylabel("neuron")
     panel.set_xlabel("time step")
     whole_numbers(panel.xaxis)
@@ -81,8 +84,8 @@ def draw_raster(panel: Any, spikes: Tensor, neurons: Any, name: str) -> None:
 def summary(spikes: Tensor, name: str) -> str:
     silent = int((spikes.sum(0) == 0).sum())
     rate = float(spikes.double().mean())
-    never = f", {silent:,} never".replace(",", " ").replace("  never", ", never") if silent else ""
-    return f"layer {name!r}: {counted(spikes.shape[1], 'neuron')}, {rate:.3f} spikes each a step{never}"
+    never = f", {counted(silent, 'neuron')} never" if silent else ""
+    return f"layer {name!r}: {counted(spikes.shape[1], 'neuron')}, {rate:.3f} spikes a neuron and step{never}"
 
 
 def draw_density(panel: Any, spikes: Tensor) -> None:
@@ -107,7 +110,7 @@ def shares(x: Tensor, down: int, along: int) -> Tensor:
 
 def draw_share(panel: Any, spikes: Tensor) -> None:
     share = 100 * spikes.double().mean(1)
-    panel.fill_between(range(len(share)), share, step="mid", color=GREY, alpha=0.35, lw=0)
+    panel.stairs(share, [t - 0.5 for t in range(len(share) + 1)], fill=True, color="#bbbbbb")
     panel.set_ylim(0, max(float(share.max()) * 1.1, 0.1))
     panel.set_ylabel("% spike")
     panel.locator_params(axis="y", nbins=2)

@@ -54,7 +54,7 @@ def rates_of(rates: Record | Mapping[str, Tensor]) -> dict[str, Tensor]:
     if not found:
         raise ValueError("Expected the rates of at least one layer of spiking neurons.")
     for name, values in found.items():
-        if not (values.numel() and 0 <= float(values.min()) and float(values.max()) <= 1):
+        if not values.numel() or not 0 <= float(values.min()) <= float(values.max()) <= 1:
             raise ValueError(f"Expected the rates of the neurons of layer {name!r} in [0, 1].")
     return {name: values.flatten() for name, values in found.items()}
 
@@ -82,6 +82,7 @@ def draw_rates(panel: Any, rates: Tensor, limit: float) -> None:
             )
             words.append((f"{share:.0f} % {word}" if share >= 1 else f"< 1 % {word}", colour))
     for line, (text, colour) in enumerate(words):
-        panel.text(0.98, 0.96 - 0.13 * line, text, transform=panel.transAxes, ha="right", va="top", color=colour)
+        panel.text(0.98, 0.98 - 0.115 * line, text, transform=panel.transAxes, ha="right", va="top", color=colour)
     panel.set_xlim(-1.5 * width, limit)
+    panel.set_ylim(0, 1.5 * panel.get_ylim()[1])  # room for the words
     panel.grid(axis="y")

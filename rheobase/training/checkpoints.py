@@ -74,7 +74,8 @@ class Checkpoints:
         if faults:
             raise ValueError(" ".join(faults) + " There is no other checkpoint to go on from.")
         raise FileNotFoundError(
-            f"No checkpoint in {self.newest.parent}: is it the folder of a run made by `rheobase train`?"
+            f"No checkpoint in {self.newest.parent}: it is no folder of a run made by `rheobase train`, or of one that "
+            "was stopped before its first batch, which loses nothing: start it again."
         )
 
     def _keeps_newest(self) -> bool:

@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import random
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -186,34 +187,51 @@ def damaged_after_a_kill(folder, events):
     return found
 
 
+def commanded(folder, in_batch, act, save_every):
+    """What `rheobase train` leaves with and says when `act` is called in the `in_batch`-th batch."""
+    said = folder.parents[1] / f"{folder.name}.said"
+
+    def work():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stderr = sys.stdout = said.open("w")
+        batch = ConsoleProgress.batch
+
+        def acting(self, epoch, of_epoch, *figures):
+            batch(self, epoch, of_epoch, *figures)
+            if of_epoch == in_batch:
+                act()
+
+        ConsoleProgress.batch = acting
+        sys.argv = ["rheobase", "train"]
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in LONG.settings().items() if given(name)]
+        code = main(["train", *words, "--threads=1", f"--save-every={save_every}", f"--out={folder}"])
+        sys.stdout.flush()
+        os._exit(code)
+
+    code = in_child(work)
+    return code, said.read_text()
+
+
 def told_to_stop(folder):
     """For each signal, sent in the 7th batch: exit code, where it was saved, what was said, what came of the run."""
     found = {}
     for number in (signal.SIGTERM, signal.SIGINT):
         here = folder / number.name
-
-        def work(here=here, number=number):
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            sys.stderr = sys.stdout = (folder / f"{number.name}.said").open("w")
-            batch = ConsoleProgress.batch
-
-            def signalled(self, epoch, of_epoch, *figures):
-                batch(self, epoch, of_epoch, *figures)
-                if of_epoch == 7:
-                    os.kill(os.getpid(), number)
-
-            ConsoleProgress.batch = signalled
-            sys.argv = ["rheobase", "train"]
-            words = [f"--{name.replace('_', '-')}={value}" for name, value in LONG.settings().items() if given(name)]
-            code = main(["train", *words, "--threads=1", "--save-every=1000", f"--out={here}"])
-            sys.stdout.flush()
-            os._exit(code)
-
-        code = in_child(work)
-        said, saved = (folder / f"{number.name}.said").read_text(), position(here)
+        code, said = commanded(here, 7, lambda number=number: os.kill(os.getpid(), number), 1000)
+        saved = position(here)
         assert in_child(lambda here=here: resume(here)) == 0
         found[number.name] = [code, saved, said, of_run(here)]
     return found
+
+
+def out_of_room(folder):
+    """The same where from the 7th batch on no file may be larger than 500 bytes, and where there is no folder."""
+    here, limit = folder / "run", (500, resource.RLIM_INFINITY)
+    code, said = commanded(here, 7, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit), 0)
+    saved, names = position(here), sorted(file.name for file in here.iterdir() if file.name.startswith("."))
+    assert in_child(lambda: resume(here)) == 0
+    (folder / "file").write_text("")
+    return [code, saved, said, of_run(here), names, *commanded(folder / "file" / "run", 7, print, 0)]
 
 
 def given(name):
@@ -254,7 +272,7 @@ def accidents(folder):
     folder = Path(folder)
     import_what_runs_import(folder)
     os.fsync = lambda _: None
-    for name in ("random", "disk", "damage", "signals", "twin"):
+    for name in ("random", "disk", "damage", "signals", "room", "twin"):
         (folder / name).mkdir()
     events = without_a_stop(LONG, folder / "long")
     without_a_stop(SHORT, folder / "short")
@@ -266,5 +284,6 @@ def accidents(folder):
         "disk": killed_at_the_disk(folder / "disk"),
         "damage": damaged_after_a_kill(folder / "damage", events),
         "signals": told_to_stop(folder / "signals"),
+        "room": out_of_room(folder / "room"),
         "twin": resumed_with_other_randomness(folder / "twin", events),
     }

@@ -51,5 +51,25 @@ def test_a_signal_saves_within_the_epoch_and_leaves_with_its_conventional_code(a
     assert run == after["long"]
 
 
+def test_a_disk_that_fills_up_ends_the_run_with_one_line_and_nothing_saved_is_lost(after):
+    code, saved, said, run, leftovers, *_ = after["room"]
+    assert code == 2
+    assert saved in (6, 7)
+    assert said.count("error:") == 1
+    assert "File too large" in said
+    assert "rheobase resume" in said
+    assert "Traceback" not in said
+    assert run == after["long"]
+    assert leftovers == []
+
+
+def test_a_folder_that_cannot_be_is_told_before_any_training(after):
+    code, said = after["room"][-2:]
+    assert code == 2
+    assert said.count("error:") == 1
+    assert "Not a directory" in said
+    assert "Traceback" not in said
+
+
 def test_another_random_state_would_have_been_noticed(after):
     assert after["twin"][0] != after["long"][0]

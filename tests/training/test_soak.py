@@ -51,7 +51,7 @@ class Watch(Silent):
 def run(folder, rule, steps, watch, epochs=10):
     experiment = Experiment(
         data=f"digits(steps=2, limit={steps // epochs}, evaluation_limit=10)", model="mlp(hidden=[4])", rule=rule,
-        epochs=epochs, batch_size=1, device="cpu",
+        optimizer="sgd", learning_rate=0.01, epochs=epochs, batch_size=1, device="cpu",
     )  # fmt: skip
     fit(experiment, folder, watch)
     assert watch.batches == steps
@@ -74,8 +74,8 @@ def test_a_thousand_steps_of_any_rule_hold_no_more_than_the_first_ones(tmp_path,
 
 
 def test_a_run_that_keeps_something_of_each_batch_is_noticed(tmp_path):
-    watch = Watch(leak=4000)
-    memory, objects, files = run(tmp_path / "run", "bptt", 1000, watch)
+    watch = Watch(leak=8000)
+    memory, objects, files = run(tmp_path / "run", "bptt", 500, watch)
     for _, handle in watch.kept:
         if handle is not None:
             os.close(handle)
