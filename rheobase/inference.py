@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from rheobase.chunks import Chunk, few_steps
 from rheobase.engine import Sweep
 from rheobase.neurons import Neuron, State
+from rheobase.processes import require_whole
 from rheobase.sequence import Feed, Outputs
 
 
@@ -28,6 +29,7 @@ def run(model: nn.Module, xs: Tensor | Iterable[Tensor], *, chunk: Chunk = None)
     BatchNorm and dropout follow the model's train or eval mode, as in any PyTorch model.
     """
     require_neurons(model)
+    require_whole(model)
     feed = Feed(xs)
     with Sweep(model, steps=feed.steps) as sweep:
         outputs = Outputs(feed.steps)
@@ -45,6 +47,7 @@ def step(model: nn.Module, x: Tensor, state: dict[str, State] | None = None) -> 
     Raises ValueError for a state of another model or another batch size.
     """
     require_neurons(model)
+    require_whole(model)
     xs = Feed([x]).take(1)
     assert xs is not None
     modules = dict(model.named_modules())

@@ -16,7 +16,7 @@ from rheobase.layers import SEQUENCE_NORMS
 from rheobase.moments import joint_moments, track
 from rheobase.synchronised import SYNCHRONISED, is_joint, jointly_normalised
 
-STEADY_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, *SEQUENCE_NORMS)
+STEADY_NORMS = (*SYNCHRONISED, *SYNCHRONISED.values())
 
 
 def uses_batch_statistics(norm: _BatchNorm) -> bool:
@@ -47,7 +47,7 @@ def knows(norm: _BatchNorm, x: Tensor) -> bool:
 
 def kernels_know(norm: _BatchNorm, x: Tensor) -> bool:
     """Whether the norm of x can be computed by kernels: not if it goes over several processes."""
-    if type(norm) not in (*STEADY_NORMS, *SYNCHRONISED.values()) or is_joint(norm):
+    if type(norm) not in STEADY_NORMS or is_joint(norm):
         return False
     return kernels.knows(x) and (norm.weight is None or norm.weight.dtype == x.dtype)
 

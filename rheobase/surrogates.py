@@ -137,11 +137,11 @@ def surrogate_named(text: str) -> Surrogate:
     kind = choose("surrogate", name.strip(), SURROGATES)
     try:
         call = ast.parse(f"f({options.rstrip().removesuffix(')')})", mode="eval").body
-        assert isinstance(call, ast.Call)
-        assert not call.args
+        if not isinstance(call, ast.Call) or call.args:
+            raise TypeError(text)
         values: dict[str, Any] = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
         return kind(**values)
-    except (SyntaxError, AssertionError, TypeError) as error:
+    except (SyntaxError, TypeError) as error:
         known = ", ".join(f.name for f in fields(kind))  # type: ignore[arg-type]
         raise ValueError(f"Cannot read surrogate {text!r}: write {name}({known}=number).") from error
 

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,11 @@ def compiler() -> str | None:
     return found
 
 
+def _is_own(file: Path) -> bool:
+    """Whether this user wrote the file: code that someone else left in the cache folder is not run."""
+    return sys.platform == "win32" or file.stat().st_uid == os.getuid()
+
+
 @cache
 def compiled_code(source: str) -> ctypes.CDLL | None:
     """The compiled source, from the cache folder if it is there; None, with one notice, if the compiler fails."""
@@ -43,7 +49,7 @@ def compiled_code(source: str) -> ctypes.CDLL | None:
     name = hashlib.sha256("\0".join([source, cc, *flags, *threads, _machine()]).encode()).hexdigest()[:24] + ".so"
     folder = _folder()
     try:
-        if (folder / name).is_file():
+        if (folder / name).is_file() and _is_own(folder / name):
             try:
                 return ctypes.CDLL(str(folder / name))
             except OSError:  # damaged

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rheobase.aside import buffers_kept
 from rheobase.rules.rule import Loss, Rule
 from rheobase.sequence import Target
 
@@ -81,31 +82,40 @@ def inner(a: Tensor, b: Tensor) -> float:
     return float((a * b).sum())
 
 
-def gradient(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss, *, draws: int = 1) -> Gradient:
-    """The rule's gradient by parameter, in float64, zero where it gives none.
+def gradient(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss) -> Gradient:
+    """The rule's gradient by parameter, in float64, zero where it gives none; computed on a copy of the model."""
+    copied = copy.deepcopy(model)
+    copied.zero_grad(set_to_none=True)
+    return gradient_of(rule, copied, xs, target, loss)
+
+
+def gradient_of(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss, *, draws: int = 1) -> Gradient:
+    """The same on the model itself, which has no gradients before and after.
 
     draws: where rule or model draw random numbers (SLTT-K, dropout), the mean of so many gradients; one elsewhere.
     """
     with torch.random.fork_rng(devices=[xs.device] if xs.is_cuda else []):
         before = random_states(xs.device)
-        total = gradient_once(rule, model, xs, target, loss)
+        total = _gradient_once(rule, model, xs, target, loss)
         if draws == 1 or all(torch.equal(*pair) for pair in zip(before, random_states(xs.device), strict=True)):
             return total
         for _ in range(draws - 1):
-            for name, part in gradient_once(rule, model, xs, target, loss).items():
+            for name, part in _gradient_once(rule, model, xs, target, loss).items():
                 total[name] += part
     return {name: part / draws for name, part in total.items()}
 
 
-def gradient_once(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss) -> Gradient:
-    copied = copy.deepcopy(model)
-    copied.zero_grad(set_to_none=True)
-    rule.backward(copied, xs, target, loss=loss)
-    return {
-        name: (torch.zeros_like(p) if p.grad is None else p.grad).double()
-        for name, p in copied.named_parameters()
-        if p.requires_grad
-    }
+def _gradient_once(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss) -> Gradient:
+    try:
+        with buffers_kept(model):
+            rule.backward(model, xs, target, loss=loss)
+        return {
+            name: (torch.zeros_like(p) if p.grad is None else p.grad).double()
+            for name, p in model.named_parameters()
+            if p.requires_grad
+        }
+    finally:
+        model.zero_grad(set_to_none=True)
 
 
 def random_states(device: torch.device) -> list[Tensor]:

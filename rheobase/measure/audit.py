@@ -1,5 +1,6 @@
 """How far each rule's gradient is from the exact one, for this model and these data, and why."""
 
+import copy
 import itertools
 import math
 from collections.abc import Iterable, Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from rheobase.measure.agreement import Gradient, Products, gradient, products
+from rheobase.measure.agreement import Gradient, Products, gradient_of, products
 from rheobase.measure.audit_exact import Exact, exact_form
 from rheobase.measure.audit_neurons import NeuronLayer, neuron_layers
 from rheobase.measure.audit_paths import PATHS, Cuts, Grams, Paths
@@ -79,7 +80,8 @@ def audit(
     The model is in the mode it is given in: call `model.train()` for the gradient of training. It, its buffers and
     gradients and the random state stay as they are; of gradients only running sums are kept.
 
-    Memory: one gradient in float64 for each rule and exact rule, and some ten while a batch lasts.
+    Memory: up to four copies of the model; a gradient in float64 for each rule and exact rule, some ten while a batch
+        lasts.
     """
     if not rules or draws < 1 or exact not in ("auto", "whole", "checkpointed"):
         raise ValueError(
@@ -149,8 +151,10 @@ class _Work:
     def __init__(
         self, model: nn.Module, rules: Sequence[tuple[str, Rule]], loss: Loss, draws: int, exact: Exact, paths: bool
     ) -> None:
-        self.model, self.loss, self.draws, self.exact = model, loss, draws, exact
-        self.cuts = Cuts(model) if paths else None
+        self.model = copy.deepcopy(model)
+        self.model.zero_grad(set_to_none=True)
+        self.loss, self.draws, self.exact = loss, draws, exact
+        self.cuts = Cuts(self.model) if paths else None
         self.layers = layers_of(model)
         self.references: list[_Reference] = []
         self.rules = [_Audited(text, rule, self._reference(rule.exact)) for text, rule in rules]
@@ -164,7 +168,7 @@ class _Work:
 
     def _add(self, each: _Audited, xs: Tensor, target: Target) -> None:
         try:
-            own = gradient(each.rule, self.model, xs, target, self.loss, draws=self.draws)
+            own = gradient_of(each.rule, self.model, xs, target, self.loss, draws=self.draws)
         except REFUSALS as error:
             each.refusal = str(error)
             return
@@ -184,7 +188,7 @@ class _Work:
         form, known = reference.form, dict[nn.Module, Gradient]()
         for model in [self.model] if self.cuts is None else [self.model, *self.cuts.without.values()]:
             if model not in known:
-                known[model] = gradient(form, model, xs, target, self.loss, draws=self.draws)
+                known[model] = gradient_of(form, model, xs, target, self.loss, draws=self.draws)
         without = {} if self.cuts is None else {path: known[self.cuts.without[path]] for path in PATHS}
         reference.now = known[self.model], without
         reference.sum.add(known[self.model])
@@ -194,7 +198,8 @@ class _Work:
         goal = PerStep(target.targets[:1]) if isinstance(target, PerStep) else target
         given = self.model, xs[:1], goal, self.loss
         try:
-            found = products(gradient(rule, *given, draws=self.draws), gradient(rule.exact, *given, draws=self.draws))
+            own = gradient_of(rule, *given, draws=self.draws)
+            found = products(own, gradient_of(rule.exact, *given, draws=self.draws))
         except REFUSALS:
             return math.nan
         return Products.together(found.values()).cosine

@@ -40,9 +40,10 @@ def graph_bytes(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: 
     """What autograd keeps of the whole batch, extrapolated from two samples."""
     few = min(2, xs.shape[1])
     goal = PerStep(target.targets[:, :few]) if isinstance(target, PerStep) else target[:few]
-    copied = copy.deepcopy(model)
+    copied, targets = copy.deepcopy(model), target.targets if isinstance(target, PerStep) else target
     with torch.random.fork_rng(devices=[xs.device] if xs.is_cuda else []):
         kept = kept_bytes(
-            lambda: rule.backward(copied, xs[:, :few], goal, loss=loss), there=[*copied.parameters(), *copied.buffers()]
+            lambda: rule.backward(copied, xs[:, :few], goal, loss=loss),
+            there=[xs, targets, *copied.parameters(), *copied.buffers()],
         )
     return kept * xs.shape[1] / few

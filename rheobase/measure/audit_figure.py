@@ -50,8 +50,8 @@ def draw_heat(panel: Any, found: Audit) -> Any:
     import numpy
     from matplotlib.colors import LinearSegmentedColormap
 
-    colours = LinearSegmentedColormap.from_list("cosine", [((value + 1) / 2, colour) for value, colour in SCALE])
-    colours.set_bad(UNKNOWN)
+    stops = [((value + 1) / 2, colour) for value, colour in SCALE]
+    colours = LinearSegmentedColormap.from_list("cosine", stops).with_extremes(bad=UNKNOWN)
     rules = [rule for rule in found.rules if rule.total is not None]
     cells = [[rule.of_layers[layer].cosine for rule in rules] for layer in found.layers]
     cells.append([math.nan if rule.total is None else rule.total.cosine for rule in rules])

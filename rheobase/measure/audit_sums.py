@@ -16,8 +16,8 @@ class Figures:
     spread: the standard deviation of the cosine over the batches.
     bias: what does not average out: |mean of rule - exact| / |mean of exact|. A wrong length alone shows here too.
     bias_by_chance: the bias that so many batches would show of a rule that has none.
-    noise: the variance of the rule's gradient over the batches, summed over its entries, by its mean's squared length;
-        exact_noise: the same of the exact gradient, with its own mean.
+    noise, exact_noise: the variance over the batches of the rule's and of the exact gradient, summed over its entries,
+        in units of |mean of exact|^2. A rule twice as long has four times the noise.
     share: of these parameters in the squared length of the exact gradient.
     """
 
@@ -70,7 +70,7 @@ class Beside:
             norm_ratio=mean_of(found.norm_ratio for found in each),
             bias=mean.error,
             bias_by_chance=root(ratio(scattered / count, mean.exact)),
-            noise=ratio(variance(total.own, mean.own, count), mean.own),
+            noise=ratio(variance(total.own, mean.own, count), mean.exact),
             exact_noise=ratio(variance(total.exact, mean.exact, count), mean.exact),
             share=ratio(mean.exact, whole.exact),
         )

@@ -120,7 +120,8 @@ def main_cause(found: RuleAudit, layer: str | None) -> str:
 def reason(cause: str, found: RuleAudit, audit: Audit) -> str:
     lasting = [layer for layer in audit.neurons if layer.decay is not None and layer.decay >= LASTING]
     if cause == "time":
-        memory = f", and {named([layer.name for layer in lasting])} hardly forget" if lasting else ""
+        forget = "forgets" if len(lasting) == 1 else "forget"
+        memory = f", which {named([layer.name for layer in lasting])} hardly {forget}" if lasting else ""
         return f"lost through time{memory}"
     return {
         "reset": "lost at the reset (with detach_reset=True the exact gradient leaves it out as well)",
@@ -158,8 +159,9 @@ def aligned_at(found: RuleAudit, layer: str | None) -> float:
 def extras(total: Figures) -> Iterator[tuple[str, str]]:
     if not SHORT <= total.norm_ratio <= LONG:
         yield "length", f"{total.norm_ratio:.2g} times as long as the exact one (SGD wants another learning rate)"
-    if total.noise > NOISY * total.exact_noise:
-        yield "noise", f"{total.noise / total.exact_noise:.1f} times as noisy as the exact one: larger batches help"
+    noise = total.noise / total.norm_ratio**2 if total.norm_ratio else math.nan  # at the exact one's length
+    if noise > NOISY * total.exact_noise > 0:
+        yield "noise", f"{noise / total.exact_noise:.1f} times as noisy as the exact one: larger batches help"
 
 
 def read_options(rule: str) -> dict[str, object]:

@@ -47,11 +47,10 @@ def confusion(
     names = [str(c) for c in range(len(counts))] if classes is None else list(classes)
     if len(names) != len(counts):
         raise ValueError(f"Expected {len(counts)} class names, one for each output, got {len(names)}.")
-    if axes is None:
-        side = min(3.0 + 0.34 * len(counts), 9.0)
-        axes = new_figure(side + 1.2, side + 0.4).subplots()
-    draw_confusion(axes, counts, names)
-    return axes.figure  # type: ignore[no-any-return]
+    side = min(3.0 + 0.34 * len(counts), 9.0)
+    panel: Any = new_figure(side + 1.2, side + 0.4).subplots() if axes is None else axes
+    draw_confusion(panel, counts, names)
+    return panel.figure
 
 
 def draw_confusion(panel: Any, counts: Tensor, names: Sequence[str]) -> None:
@@ -59,7 +58,7 @@ def draw_confusion(panel: Any, counts: Tensor, names: Sequence[str]) -> None:
     from matplotlib.colors import PowerNorm
 
     scale = PowerNorm(0.5, 0, 100)  # so that rare mistakes are seen too
-    drawn = panel.imshow(shares, cmap="Blues", norm=scale, interpolation="nearest")
+    drawn = panel.imshow(shares.numpy(), cmap="Blues", norm=scale, interpolation="nearest")
     bar = panel.figure.colorbar(drawn, ax=panel, shrink=0.75, pad=0.02, label="% of the true class")
     bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])
     shown = range(0, len(names), 1 if len(names) <= NAMED else 5 * -(-len(names) // 100))
@@ -88,5 +87,5 @@ def summary(counts: Tensor, names: Sequence[str]) -> str:
         for row, column in pairs
         if wrong[row, column] > 1
     ]
-    between = ", " if sum(map(len, told)) < 45 else "\n"
+    between = ", " if sum(map(len, told)) < 60 else "\n"
     return f"{100 * right / max(total, 1):.1f} % of {total} right" + "".join(["\n", between.join(told)] if told else [])

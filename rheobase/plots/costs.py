@@ -11,6 +11,7 @@ from rheobase.plots.style import look, new_figure, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MARKERS = "os^Dv<>p"  # lines that coincide are told apart by them
 UNITS = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 
 
@@ -49,12 +50,19 @@ def cost_against_steps(costs: Mapping[str, Sequence[Cost]], title: str = "") -> 
     handles = {text: h for panel in (left, right) for h, text in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside right upper")
     figure.suptitle(title, x=0.01, ha="left")
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def draw_line(panel: Any, name: str, points: Sequence[tuple[int, float]], place: int) -> None:
     if points:
-        panel.plot(*zip(*points, strict=True), **look(place), marker="o", ms=4, label=name)
+        panel.plot(
+            *zip(*points, strict=True),
+            **look(place),
+            marker=MARKERS[place % len(MARKERS)],
+            mfc="white",
+            ms=5,
+            label=name,
+        )
 
 
 def scaled(panel: Any, all_steps: Sequence[int]) -> None:

@@ -22,7 +22,7 @@ WIDE = 100.0  # ratio of losses beyond which their axis is logarithmic
 
 @dataclass(frozen=True)
 class Curve:
-    """One run's losses and scores by epoch, NaN where they are not known; the metric of its scores."""
+    """One run's losses and scores by epoch, NaN where they are not known; the metric of its scores; the best epoch."""
 
     name: str
     epochs: Sequence[float]
@@ -30,20 +30,14 @@ class Curve:
     train: Sequence[float]
     validation: Sequence[float]
     metric: Metric
-
-    @property
-    def best(self) -> int | None:
-        """The place of the best validation score, None where there is none."""
-        known = [place for place, score in enumerate(self.validation) if not math.isnan(score)]
-        sign = 1 if self.metric.higher_is_better else -1
-        return max(known, key=lambda place: sign * self.validation[place], default=None)
+    best: float | None
 
 
 @styled
 def learning_curves(runs: Run | Sequence[Run], names: Sequence[str] | None = None) -> "Figure":
     """The loss, and the scores on train and validation parts, over the epochs of one or several runs.
 
-    A ring marks the best validation score, whose weights a run keeps. Several runs show their validation scores alone.
+    A ring marks the epoch whose weights a run keeps, once it is done. Several runs show their validation scores alone.
 
     runs: folders, what `fit` returned, or `PastRun`s. names: theirs; the folders' or the rules' by default.
     """
@@ -67,17 +61,18 @@ def learning_curves(runs: Run | Sequence[Run], names: Sequence[str] | None = Non
     if len(curves) > 1:
         handles, labels = right.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper")
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def curve_of(run: Run, name: str | None) -> Curve:
     """Raises ValueError where no epoch was completed."""
+    best: float | None
     if isinstance(run, Report):
         epochs: Sequence[Mapping[str, Any]] = [asdict(epoch) for epoch in run.epochs]
-        own, metric = rule_text(run.experiment.rule), run.metric
+        own, metric, best = rule_text(run.experiment.rule), run.metric, float(run.best_epoch)
     else:
         past = run if isinstance(run, PastRun) else read_run(Path(run), Path(run).name)
-        epochs, own, metric = past.epochs, past.name, past.metric("validation")
+        epochs, own, metric, best = past.epochs, past.name, past.metric("validation"), number(past.result, "best_epoch")
     if not epochs:
         raise ValueError(f"The run {name or own!r} has no complete epoch to draw.")
 
@@ -87,7 +82,7 @@ def curve_of(run: Run, name: str | None) -> Curve:
     factor = metric.factor
     train, validation = ([factor * score for score in of(f"{part}_score")] for part in ("train", "validation"))
     places = [place if math.isnan(e) else e for place, e in enumerate(of("epoch"), start=1)]
-    return Curve(name or own, places, of("loss"), train, validation, metric)
+    return Curve(name or own, places, of("loss"), train, validation, metric, best)
 
 
 def marker(curve: Curve) -> dict[str, Any]:
@@ -108,7 +103,7 @@ def draw_score(panel: Any, curves: Sequence[Curve]) -> None:
     (curve,) = curves
     panel.plot(curve.epochs, curve.train, color=GREY, ls="--", lw=1.2, label="train")
     panel.plot(curve.epochs, curve.validation, color=COLOURS[0], **marker(curve), label="validation")
-    ring(panel, curve, COLOURS[0])
+    ring(panel, curve, COLOURS[0], "weights kept")
     panel.legend(loc="best")
 
 
@@ -118,12 +113,7 @@ def draw_scores(panel: Any, curves: Sequence[Curve]) -> None:
         ring(panel, curve, look(place)["color"])
 
 
-def ring(panel: Any, curve: Curve, colour: str) -> None:
-    if curve.best is not None:
-        best = curve.epochs[curve.best], curve.validation[curve.best]
-        panel.plot(*best, marker="o", ms=9, mfc="none", mec=colour, mew=1.4, ls="none")
-        if len(panel.lines) <= 3:
-            panel.annotate(
-                f"{best[1]:.{curve.metric.digits}f}", best, xytext=(0, -14), textcoords="offset points", ha="center",
-                color=colour, fontsize=8,
-            )  # fmt: skip
+def ring(panel: Any, curve: Curve, colour: str, label: str | None = None) -> None:
+    if curve.best in curve.epochs:
+        score = curve.validation[curve.epochs.index(curve.best)]
+        panel.plot([curve.best], [score], marker="o", ms=9, mfc="none", mec=colour, mew=1.4, ls="none", label=label)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rheobase.events.events import Events
-from rheobase.plots.style import OFF, ON, counted, new_figure, styled
+from rheobase.plots.style import OFF, ON, counted, new_figure, spaced, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def event_frames(xs: Tensor, *, sample: int = 0, frames: int = 8) -> "Figure":
         first, last = int(group[0]), int(group[-1])
         panel.set_title(f"step {first}" if first == last else f"steps {first} to {last}", fontsize=8, loc="center")
     legend(figure, one.shape[1])
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def coloured(counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -99,6 +99,6 @@ def event_cloud(events: Events) -> "Figure":
     panel.set_box_aspect((2.2, events.width / events.height, 1), zoom=1.35)
     panel.view_init(elev=18, azim=-62)
     panel.legend(loc="upper right", markerscale=max(1.0, 4 / size**0.5))
-    part = "" if len(shown) == len(events) else f", {counted(len(shown), 'of them')[:-1]} shown"
+    part = "" if len(shown) == len(events) else f", {spaced(len(shown))} of them shown"
     panel.set_title(f"{counted(len(events), 'event')} in {milliseconds[-1]:.0f} ms{part}")
-    return figure  # type: ignore[no-any-return]
+    return figure

@@ -32,10 +32,10 @@ def filters(weight: Tensor) -> "Figure":
     for number, kernel in enumerate(shown):
         for channel, picture in enumerate(kernel):
             panel = panels[number // columns * inputs + channel, number % columns]
-            drawn = panel.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+            drawn = panel.imshow(picture.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
             if channel == 0:
                 panel.set_title(str(number), fontsize=7, loc="center")
     figure.colorbar(drawn, ax=panels, shrink=0.8, pad=0.02, label="weight")
     of_all = "" if outputs == len(weight) else f" of {len(weight)}"
     figure.suptitle(f"{outputs}{of_all} kernels of {counted(inputs, 'input channel')}")
-    return figure  # type: ignore[no-any-return]
+    return figure

@@ -25,7 +25,7 @@ def potentials(record: Record, layer: str, neurons: Sequence[int] | None = None,
     """
     found = record[layer]
     rows = rows_of(found, neurons, sample)
-    traces = {f"trace at {name!r}": of_sample(trace, sample) for name, trace in found.traces.items()}
+    traces = {f"trace at synapse {name!r}": of_sample(trace, sample) for name, trace in found.traces.items()}
     if found.slope_trace is not None:
         traces["trace of the slope"] = of_sample(found.slope_trace, sample)
     heights = ([1.5, 0.9] if traces else [1.5]) * len(rows)
@@ -33,7 +33,7 @@ def potentials(record: Record, layer: str, neurons: Sequence[int] | None = None,
     panels = list(figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0])
     for number, row in rows.items():
         draw_potential(panels[0], found, row, sample)
-        panels.pop(0).set_title(f"layer {layer!r}, neuron {number}", pad=13)
+        panels.pop(0).set_title(f"layer {layer!r}, neuron {number}", pad=15)
         if traces:
             draw_traces(panels.pop(0), {name: trace[:, row] for name, trace in traces.items()})
     if traces:
@@ -44,7 +44,7 @@ def potentials(record: Record, layer: str, neurons: Sequence[int] | None = None,
     figure.axes[-1].set_xlim(-0.5, len(found.potentials) - 0.5)
     entries = {text: h for axes in figure.axes for h, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(entries.values(), entries.keys(), loc="outside upper right", ncols=len(entries))
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def rows_of(layer: LayerRecord, neurons: Sequence[int] | None, sample: int) -> dict[int, int]:
@@ -64,19 +64,20 @@ def rows_of(layer: LayerRecord, neurons: Sequence[int] | None, sample: int) -> d
 def draw_potential(panel: Any, layer: LayerRecord, row: int, sample: int) -> None:
     potential = of_sample(layer.potentials, sample)[:, row]
     marker = {"marker": "o", "ms": 3} if len(potential) <= MARKED else {"lw": 1.0}
-    panel.plot(potential, color=COLOURS[0], label="potential before the reset", **marker)
+    panel.plot(potential.numpy(), color=COLOURS[0], label="potential before the reset", **marker)
     threshold = layer.threshold
     if isinstance(threshold, Tensor):
-        panel.plot(of_sample(threshold, sample)[:, row], color=GREY, ls="--", lw=1, label="threshold")
+        panel.plot(of_sample(threshold, sample)[:, row].numpy(), color=GREY, ls="--", lw=1, label="threshold")
     elif threshold is not None:
         panel.axhline(threshold, color=GREY, ls="--", lw=1, label="threshold")
     spikes = of_sample(layer.spikes, sample)[:, row]
-    if not spikes.dtype.is_floating_point:
-        times = spikes.nonzero()[:, 0]
+    if spikes.dtype == torch.bool:
+        times = spikes.nonzero()[:, 0].numpy()
         panel.vlines(
-            times, 1.02, 1.14, transform=panel.get_xaxis_transform(), clip_on=False, color=COLOURS[4],
+            times, 1.02, 1.11, transform=panel.get_xaxis_transform(), clip_on=False, color=COLOURS[4],
             lw=max(0.8, min(2, 300 / len(spikes))), label="spikes",
         )  # fmt: skip
+    panel.axhline(0, color="none")  # zero is always in sight, so that heights compare
     panel.set_ylabel("potential")
     panel.grid(axis="y")
     whole_numbers(panel.xaxis)
@@ -85,6 +86,6 @@ def draw_potential(panel: Any, layer: LayerRecord, row: int, sample: int) -> Non
 def draw_traces(panel: Any, traces: dict[str, Tensor]) -> None:
     """traces: `[T]` each, by name."""
     for place, (name, trace) in enumerate(traces.items()):
-        panel.plot(trace, color=COLOURS[2 + place % 2 * 3], lw=1.3, label=name)
+        panel.plot(trace.numpy(), color=COLOURS[2 + place % 2 * 3], lw=1.3, label=name)
     panel.set_ylabel("trace")
     panel.grid(axis="y")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from rheobase.plots.raster import spikes_of
 from rheobase.plots.style import COLOURS, DEAD_COLOUR, GREY, SATURATED_COLOUR, counted, new_figure, styled
 from rheobase.record import Record
 from rheobase.training.health import DEAD, SATURATED
@@ -41,14 +42,13 @@ def firing_rates(rates: Record | Mapping[str, Tensor]) -> "Figure":
         panel.set_xlabel("spikes a step")
     for panel in panels[::columns]:
         panel.set_ylabel("% of neurons")
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def rates_of(rates: Record | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The rate of each neuron, flat, by layer; over all steps and samples of a record, of the layers that spike."""
     if isinstance(rates, Record):
-        spikes = {name: rates[name].spikes for name in rates}
-        found = {name: s.double().mean((0, 1)) for name, s in spikes.items() if not s.dtype.is_floating_point}
+        found = {name: spikes.double().mean((0, 1)) for name, spikes in spikes_of(rates).items()}
     else:
         found = {name: values.detach().double().cpu() for name, values in rates.items()}
     if not found:
@@ -65,7 +65,7 @@ def draw_rates(panel: Any, rates: Tensor, limit: float) -> None:
     living = rates[(rates >= DEAD) & (rates <= SATURATED)]
     counts = living.histc(BINS, 0, limit) * 100 / rates.numel()
     starts = [width * place for place in range(BINS)]
-    panel.bar(starts, counts, width=width * 0.92, align="edge", color=COLOURS[0])
+    panel.bar(starts, counts.tolist(), width=width * 0.92, align="edge", color=COLOURS[0])
     mean = float(rates.mean())
     panel.axvline(mean, color=GREY, lw=1, ls=":")
     words = [(f"mean {mean:.3f}", GREY)]

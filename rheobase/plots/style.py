@@ -36,7 +36,8 @@ RC = {
     "lines.linewidth": 1.5,
     "figure.titlesize": 11,
 }
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def matplotlib() -> ModuleType:
@@ -105,4 +106,9 @@ def whole_numbers(axis: Any) -> None:
 
 def counted(number: int, thing: str) -> str:
     """A number with its noun."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}".replace(",", " ")
+    return f"{spaced(number)} {thing}{'' if number == 1 else 's'}"
+
+
+def spaced(number: int) -> str:
+    """A number whose thousands are seen."""
+    return f"{number:,}".replace(",", " ")

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rheobase.report.html import Markup, element, paragraph
-from rheobase.report.scale import Scale, linear, logarithmic, number
+from rheobase.report.scale import Scale, at_values, linear, logarithmic, number
 
 WIDTH, HEIGHT = 440.0, 250.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 12.0, 40.0
+RIGHT, TOP, BOTTOM = 14.0, 12.0, 40.0
 DOTS, MOST = 30, 400  # points of a line up to which each has a dot; and shown at all
 COLOURS, DASHES = 8, 3  # in page.css: lines beyond eight have dashes as well
 WIDE = 100.0  # ratio of values beyond which an axis is logarithmic
@@ -29,9 +29,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Axes:
-    """x, y: what the axes tell. x_form, y_form: how their values read. doubling: x is logarithmic, ticks at the values.
+    """x: what is along. x_form, y_form: how values read.
 
-    log: y is logarithmic; None where it is so if the values want it. bands: ranges of y that are shaded.
+    whole: ticks of x at whole numbers alone. doubling: x is logarithmic, with ticks at the values.
+    log: y is logarithmic, with ticks at powers of `base`; None where the values decide. bands: of y, shaded.
     """
 
     x: str
@@ -40,76 +41,101 @@ class Axes:
     whole: bool = True
     doubling: bool = False
     log: bool | None = False
+    base: int = 10
     bands: Sequence[tuple[float, float]] = ()
 
+    def takes(self, point: Point) -> bool:
+        """Whether there is a place for it."""
+        x, y = point
+        return math.isfinite(x) and math.isfinite(y) and (y > 0 or self.log is not True) and (x > 0 or not self.doubling)
 
-def line_chart(title: str, lines: Sequence[Line], axes: Axes) -> Markup:
-    """A figure with its legend, a sentence where there is nothing to draw."""
-    shown = [Line(line.name, thinned(line), line.look, line.ring) for line in lines]
-    finite = [point for line in shown for point in line.points if usable(point, axes)]
-    caption = element("figcaption", {}, title)
-    if not finite:
+    def scales(self, points: Sequence[Point]) -> tuple[Scale, Scale]:
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        log = 0 < WIDE * min(ys) < max(ys) if self.log is None else self.log
+        across = at_values(xs) if self.doubling else linear(xs, 6, whole=self.whole)
+        return across, logarithmic(ys, self.base) if log else linear(ys)
+
+
+def line_chart(title: str, lines: Sequence[Line], axes: Axes, note: str = "") -> Markup:
+    """A figure with its legend, a sentence where there is nothing to draw. note: stands below the title."""
+    caption = element("figcaption", {}, title, element("small", {}, note) if note else "")
+    known = [line for line in lines if any(map(axes.takes, line.points))]
+    if not known:
         return element("figure", {}, caption, paragraph("There are no numbers to draw."))
-    xs, ys = scales(finite, axes)
-    told = "; ".join(told_of(line, axes) for line in lines if any(usable(point, axes) for point in line.points))
-    drawing = element(
-        "svg", {"viewBox": f"0 0 {WIDTH:g} {HEIGHT:g}", "role": "img", "aria-label": f"{title}, {axes.x} along: {told}"},
-        *grid(xs, ys, axes), *(part for line in shown for part in drawn(line, xs, ys, axes)),
-    )  # fmt: skip
-    return element("figure", {}, caption, drawing, legend(lines) if len(lines) > 1 else "")
+    shown = [Line(line.name, thinned(line), line.look, line.ring) for line in known]
+    plane = Plane(*axes.scales([point for line in shown for point in line.points if axes.takes(point)]), axes)
+    told = f"{title}, {axes.x} along: {'; '.join(told_of(line, axes) for line in known)}"
+    box = {"viewBox": f"0 0 {WIDTH:g} {HEIGHT:g}", "role": "img", "aria-label": told}
+    return element(
+        "figure", {}, caption, element("svg", box, *plane.drawn(shown)), legend(known) if len(lines) > 1 else ""
+    )
 
 
-def usable(point: Point, axes: Axes) -> bool:
-    x, y = point
-    return math.isfinite(x) and math.isfinite(y) and (y > 0 or axes.log is not True) and (x > 0 or not axes.doubling)
+@dataclass(frozen=True)
+class Plane:
+    """Where values lie in the picture."""
 
+    xs: Scale
+    ys: Scale
+    axes: Axes
 
-def scales(points: Sequence[Point], axes: Axes) -> tuple[Scale, Scale]:
-    width, height = [x for x, _ in points], [y for _, y in points]
-    log = 0 < WIDE * min(height) < max(height) if axes.log is None else axes.log
-    xs = logarithmic(width, sorted(set(width))) if axes.doubling else linear(width, 6, whole=axes.whole)
-    return xs, logarithmic(height) if log else linear(height)
+    @property
+    def left(self) -> float:
+        """Room for the longest number beside the vertical axis."""
+        return 12.0 + 7.2 * max(3, *(len(self.axes.y_form(tick)) for tick in self.ys.ticks))
 
+    def across(self, value: float) -> float:
+        return self.left + self.xs.place(value) * (WIDTH - self.left - RIGHT)
 
-def grid(xs: Scale, ys: Scale, axes: Axes) -> Iterator[Markup]:
-    end, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
-    for low, high in axes.bands:
-        upper, lower = (up(ys, min(max(edge, ys.low), ys.high)) for edge in (high, low))
-        if lower - upper > 0.5:
-            box = {"x": LEFT, "y": upper, "width": end - LEFT, "height": lower - upper}
-            yield element("rect", {"class": "band", **box})
-    for tick in ys.ticks:
-        place = up(ys, tick)
-        yield element("line", {"class": "grid", "x1": LEFT, "x2": end, "y1": place, "y2": place})
-        yield element("text", {"x": LEFT - 6, "y": place + 4, "text-anchor": "end"}, axes.y_form(tick))
-    for tick in xs.ticks:
-        place = along(xs, tick)
-        yield element("line", {"class": "tick", "x1": place, "x2": place, "y1": floor, "y2": floor + 4})
-        yield element("text", {"x": place, "y": floor + 17, "text-anchor": "middle"}, axes.x_form(tick))
-    yield element("line", {"class": "axis", "x1": LEFT, "x2": end, "y1": floor, "y2": floor})
-    yield element("text", {"x": (LEFT + end) / 2, "y": HEIGHT - 5, "text-anchor": "middle"}, axes.x)
+    def up(self, value: float) -> float:
+        return HEIGHT - BOTTOM - self.ys.place(value) * (HEIGHT - TOP - BOTTOM)
 
+    def drawn(self, lines: Sequence[Line]) -> Iterator[Markup]:
+        yield from self.bands()
+        yield from self.grid()
+        for line in lines:
+            yield from self.line(line)
 
-def drawn(line: Line, xs: Scale, ys: Scale, axes: Axes) -> Iterator[Markup]:
-    """A line, broken where there is no number; dots with their values; the ring."""
-    look = looks(line.look)
-    for run in unbroken(line.points, axes):
-        path = " ".join(f"{along(xs, x):.1f},{up(ys, y):.1f}" for x, y in run)
-        yield element("polyline", {"class": f"line {look}", "points": path})
-    known = [point for point in line.points if usable(point, axes)]
-    for x, y in known:
-        told = element("title", {}, f"{line.name}, {axes.x} {axes.x_form(x)}: {axes.y_form(y)}")
-        centre = {"cx": along(xs, x), "cy": up(ys, y)}
-        if len(known) <= DOTS:
-            yield element("circle", {"class": f"dot {look}", **centre, "r": 2.5}, told)
-        if (x, y) == line.ring:
-            yield element("circle", {"class": f"ring {look}", **centre, "r": 6.0}, told)
+    def bands(self) -> Iterator[Markup]:
+        for low, high in self.axes.bands:
+            top, floor = (self.up(min(max(edge, self.ys.low), self.ys.high)) for edge in (high, low))
+            if floor - top > 0.5:
+                box = {"x": self.left, "y": top, "width": WIDTH - RIGHT - self.left, "height": floor - top}
+                yield element("rect", {"class": "band", **box})
+
+    def grid(self) -> Iterator[Markup]:
+        left, end, floor = self.left, WIDTH - RIGHT, HEIGHT - BOTTOM
+        for tick in self.ys.ticks:
+            place = self.up(tick)
+            yield element("line", {"class": "grid", "x1": left, "x2": end, "y1": place, "y2": place})
+            yield element("text", {"x": left - 6, "y": place + 4, "text-anchor": "end"}, self.axes.y_form(tick))
+        for tick in self.xs.ticks:
+            place = self.across(tick)
+            yield element("line", {"class": "tick", "x1": place, "x2": place, "y1": floor, "y2": floor + 4})
+            yield element("text", {"x": place, "y": floor + 17, "text-anchor": "middle"}, self.axes.x_form(tick))
+        yield element("line", {"class": "axis", "x1": left, "x2": end, "y1": floor, "y2": floor})
+        yield element("text", {"x": (left + end) / 2, "y": HEIGHT - 5, "text-anchor": "middle"}, self.axes.x)
+
+    def line(self, line: Line) -> Iterator[Markup]:
+        """Broken where there is no number; dots with their values; the ring."""
+        look, axes = looks(line.look), self.axes
+        for run in unbroken(line.points, axes):
+            path = " ".join(f"{self.across(x):.1f},{self.up(y):.1f}" for x, y in run)
+            yield element("polyline", {"class": f"line {look}", "points": path})
+        known = [point for point in line.points if axes.takes(point)]
+        for x, y in known:
+            told = element("title", {}, f"{line.name}, {axes.x} {axes.x_form(x)}: {axes.y_form(y)}")
+            centre = {"cx": self.across(x), "cy": self.up(y)}
+            if len(known) <= DOTS:
+                yield element("circle", {"class": f"dot {look}", **centre, "r": 2.5}, told)
+            if (x, y) == line.ring:
+                yield element("circle", {"class": f"ring {look}", **centre, "r": 6.0}, told)
 
 
 def unbroken(points: Sequence[Point], axes: Axes) -> Iterator[list[Point]]:
     run: list[Point] = []
     for point in (*points, (math.nan, math.nan)):
-        if usable(point, axes):
+        if axes.takes(point):
             run.append(point)
         elif run:
             yield run
@@ -124,7 +150,7 @@ def thinned(line: Line) -> list[Point]:
 
 
 def told_of(line: Line, axes: Axes) -> str:
-    known = [point for point in line.points if usable(point, axes)]
+    known = [point for point in line.points if axes.takes(point)]
     (first, begin), (last, end) = known[0], known[-1]
     at = axes.x_form
     return f"{line.name} from {axes.y_form(begin)} at {at(first)} to {axes.y_form(end)} at {at(last)}"
@@ -141,11 +167,3 @@ def key(look: int) -> Markup:
 
 def looks(number: int) -> str:
     return f"c{number % COLOURS} d{number // COLOURS % DASHES}"
-
-
-def along(scale: Scale, value: float) -> float:
-    return LEFT + scale.place(value) * (WIDTH - LEFT - RIGHT)
-
-
-def up(scale: Scale, value: float) -> float:
-    return HEIGHT - BOTTOM - scale.place(value) * (HEIGHT - TOP - BOTTOM)

@@ -19,9 +19,13 @@ ROOM = 1_200_000  # bytes of all pictures together
 
 
 def settings(values: Mapping[str, Any]) -> Section:
-    """The experiment's settings; in full where they are recorded."""
-    found = mapping(values, "experiment")
-    parts: list[str] = [settings_table("Marked: not the default.", found, Experiment().settings())]
+    """The experiment's settings: those that were chosen, and all."""
+    found, usual = mapping(values, "experiment"), Experiment().settings()
+    changed = {name: value for name, value in found.items() if name not in usual or usual[name] != value}
+    parts: list[str] = [
+        settings_table("What is not the default.", changed, {}) if changed else paragraph("All are the defaults."),
+        folded("All settings", settings_table("Marked: not the default.", found, usual)),
+    ]
     if mapping(values, "resolved"):
         full = settings_table("Names with all their options, as they were then.", mapping(values, "resolved"), {})
         parts.append(folded("With all defaults written out", full))

@@ -71,8 +71,9 @@ def best_epoch(run: PastRun) -> int | None:
     told = number(run.result, "best_epoch")
     if told is not None:
         return int(told)
-    same = [n for n, epoch in numbered(run) if number(epoch, "validation_score") == run.validation is not None]
-    return same[-1] if same else None
+    if run.validation is None:
+        return None
+    return [n for n, epoch in numbered(run) if number(epoch, "validation_score") == run.validation][-1]
 
 
 def numbered(run: PastRun) -> list[tuple[int, Mapping[str, Any]]]:
@@ -98,7 +99,7 @@ def curves(run: PastRun) -> Section:
     title = f"{valid.name}, {valid.unit}".rstrip(", ")
     charts = [
         line_chart("train loss", [Line("train loss", points(run, "loss"), 4)], Axes("epoch", log=None)),
-        line_chart(f"{title}; a ring at the best epoch", lines, Axes("epoch")),
+        line_chart(title, lines, Axes("epoch"), "a ring at the best epoch"),
     ]
     return Section("Learning curves", [element("div", {"class": "charts"}, *charts), folded("Figures by epoch", figures(run))])
 
@@ -134,11 +135,11 @@ def firing(run: PastRun) -> Iterator[Section]:
         for look, (layer, rates) in enumerate(by_layer.items())
     ]
     axes = Axes("epoch", y_form="{:g} %".format, bands=((0.0, 100 * DEAD), (100 * SATURATED, 100.0)))
-    title = f"spikes per neuron and step; shaded: dead, under {share(DEAD)}, or saturated, above {100 * SATURATED:.0f} %"
+    shade = f"shaded: dead, under {share(DEAD)}, or saturated, above {100 * SATURATED:.0f} %"
     shown = [layer_row(layer, rates, run) for layer, rates in by_layer.items()]
     heads = ("layer", "first epoch", "last epoch", "least", "most", "state")
     yield Section("Firing rates", [
-        element("div", {"class": "charts"}, line_chart(title, lines, axes)),
+        element("div", {"class": "charts"}, line_chart("spikes per neuron and step", lines, axes, shade)),
         table("The layers of spiking neurons, on one validation batch an epoch.", heads, shown),
     ])  # fmt: skip
 

@@ -1,10 +1,11 @@
 """From values to places along an axis, and where its ticks are."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 ROUND = (1, 2, 2.5, 5, 10)
+MOST = 8  # ticks of a logarithmic axis
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,25 @@ def linear(values: Iterable[float], count: int = 5, *, whole: bool = False) -> S
     return Scale(step * first, step * last, tuple(round(step * i, 12) for i in range(first, last + 1)))
 
 
-def logarithmic(values: Sequence[float], ticks: Sequence[float] = ()) -> Scale:
-    """Around the values, all above 0; powers of 10 as ticks, with halves and fifths where they are few, or `ticks`."""
-    low, high = min(values), max(values)
-    if ticks:
-        edge = (high / low) ** 0.04 if high > low else 1.5
-        return Scale(low / edge, high * edge, tuple(ticks), log=True)
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    last = max(last, first + 1)
-    parts = (1, 2, 5) if last - first <= 2 else (1,)
-    every = 1 + (last - first) // 8
-    marks = [part * 10.0**power for power in range(first, last + 1, every) for part in parts]
-    low, high = max(m for m in marks if m <= low * (1 + 1e-9)), min(m for m in (*marks, 10.0**last) if m >= high * (1 - 1e-9))
-    if high <= low:
-        high = next((m for m in marks if m > low), 10 * low)
-    return Scale(low, high, tuple(m for m in marks if low <= m <= high), log=True)
+def logarithmic(values: Iterable[float], base: int = 10) -> Scale:
+    """Around the values, all above 0. Ticks: powers of the base, 10 or 2; where 10 has few, also twice and five times."""
+    low, high = min(values := list(values)), max(values)
+    parts = (1, 2, 5) if base == 10 else (1,)
+    first, last = math.floor(math.log(low, base)) - 1, math.ceil(math.log(high, base)) + 1
+    marks = [part * float(base) ** power for power in range(first, last + 1) for part in parts]
+    below, above = (m for m in marks if m <= low * (1 + 1e-9)), (m for m in marks if m > low and m >= high * (1 - 1e-9))
+    low, high = max(below), min(above)
+    shown = [mark for mark in marks if low <= mark <= high]
+    if len(shown) > MOST and base == 10:
+        shown = [mark for mark in shown if mark in marks[::3]]
+    return Scale(low, high, tuple(shown[:: -(-len(shown) // MOST)]), log=True)
+
+
+def at_values(values: Iterable[float]) -> Scale:
+    """Logarithms, with a tick at each value and some room around."""
+    ticks = sorted(set(values))
+    edge = (ticks[-1] / ticks[0]) ** 0.04 if len(ticks) > 1 else 1.5
+    return Scale(ticks[0] / edge, ticks[-1] * edge, tuple(ticks), log=True)
 
 
 def ends(values: Iterable[float]) -> tuple[float, float]:

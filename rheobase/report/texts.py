@@ -25,7 +25,9 @@ def day(values: Mapping[str, Any]) -> str:
 def lasted(seconds: float | None) -> str:
     if seconds is None or not math.isfinite(seconds):
         return NONE
-    return f"{clock(seconds)} min" if 60 <= seconds < 3600 else f"{clock(seconds)} h" if seconds >= 3600 else f"{seconds:.1f} s"
+    if seconds >= 60:
+        return f"{clock(seconds)} {'h' if seconds >= 3600 else 'min'}"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 
 def brief(seconds: float) -> str:

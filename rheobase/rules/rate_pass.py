@@ -14,14 +14,16 @@ from rheobase.kernels import Response
 from rheobase.kernels.autograd import Respond
 from rheobase.kernels.norm import in_order, observed, ordered_as
 from rheobase.layers import SEQUENCE_NORMS, Loop, TimeSharedDropout
+from rheobase.moments import joint_moments
 from rheobase.neurons import Neuron
-from rheobase.norms import STEADY_NORMS, affine, knows, observed_by_batch, statistics, uses_batch_statistics
+from rheobase.norms import STEADY_NORMS, affine, kernels_know, observed_by_batch, statistics, uses_batch_statistics
 from rheobase.rules.commutes import CommutesWithMean
 from rheobase.rules.credit import Call, CreditedSynapse
 from rheobase.rules.max_pool import MeanMaxPool, windows_won
 from rheobase.rules.rate_norm import RateNorm
 from rheobase.rules.tangent import Changes, parameter_response, response
 from rheobase.synapses import operation
+from rheobase.synchronised import is_joint
 from rheobase.treatment import Treatment
 
 Place = tuple[nn.Module, int, str]  # module, its how manieth use within the step, what is observed there
@@ -134,7 +136,7 @@ class SpikePass(Treatment):
         """Batch normalisation of one step, or of all at once; the sums of x * inverse, inverse, mean * inverse."""
         place, shape = sweep.place(norm), [1, -1, *[1] * (x.dim() - 2)]
         whole = isinstance(norm, SEQUENCE_NORMS)
-        if knows(norm, x):
+        if kernels_know(norm, x):
             total = self._means.sum_of(
                 (norm, place, "scaled"), sweep.unfolded(in_order(x))[0] if whole else in_order(x)
             )
@@ -180,7 +182,12 @@ class SpikePass(Treatment):
 def _normalised(norm: _BatchNorm, x: Tensor) -> tuple[Tensor, Tensor]:
     """x without its mean, in units of its standard deviation, and the inverse of that; per channel."""
     x = at_least_float32(x)
-    variance, mean = torch.var_mean(x, [axis for axis in range(x.dim()) if axis != 1], correction=0, keepdim=True)
+    if is_joint(norm):
+        moments, shape = joint_moments(x, 1), [1, -1, *[1] * (x.dim() - 2)]
+        mean, variance = (part.to(x.dtype).view(shape) for part in (moments.mean, moments.variance))
+    else:
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
     inverse = torch.rsqrt(variance + norm.eps)
     return (x - mean) * inverse, inverse
 
@@ -228,7 +235,9 @@ class RatePass(Treatment):
             else:
                 place = sweep.place(norm)
                 normalised, inverse = (self._observed[norm, place, what] for what in ("normalised", "inverse"))
-                y = RateNorm.apply(self.guard.as_is(x), norm.weight, norm.bias, normalised, inverse).to(x.dtype)
+                y = RateNorm.apply(self.guard.as_is(x), norm.weight, norm.bias, normalised, inverse, is_joint(norm)).to(
+                    x.dtype
+                )
         return self.guard.marked(y, like=x)
 
     def recurrent(self, sweep: Sweep, layer: Loop, x: Tensor) -> Tensor:

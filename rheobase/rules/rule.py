@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rheobase.casts import at_least_float32, outside_autocast
 from rheobase.chunks import sequence_norms
 from rheobase.inference import require_neurons
+from rheobase.processes import require_whole
 from rheobase.sequence import Target, target_at
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -59,6 +60,7 @@ class Rule(Protocol):
 def require_learning(model: nn.Module) -> None:
     """Refuses a model without neurons or without anything to learn, and a call without autograd."""
     require_neurons(model)
+    require_whole(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("Expected at least one parameter with requires_grad, found none: nothing would learn.")
     if not torch.is_grad_enabled():

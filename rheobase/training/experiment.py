@@ -17,7 +17,9 @@ from rheobase.neurons import NEURONS, Neuron
 from rheobase.rules import RULES
 from rheobase.rules.rule import Loss, Rule
 from rheobase.training.choice import chosen, read_call, require_fit, text_of
+from rheobase.training.files import json_object
 
+_LARGEST = 2**63 - 1  # what PyTorch takes as a seed; and no number that is infinite or NaN
 _GIVEN = ("shape", "classes", "neuron")
 
 
@@ -99,11 +101,11 @@ class Experiment:
             if value is not None and value < 1:
                 raise ValueError(f"Expected {name} >= 1, got {value}.")
         for name in ("weight_decay", "momentum", "seed"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) <= _LARGEST:
                 raise ValueError(f"Expected {name} >= 0, got {getattr(self, name)}.")
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate <= _LARGEST:
             raise ValueError(f"Expected learning_rate > 0, got {self.learning_rate}.")
-        if self.clip_norm is not None and not self.clip_norm > 0:
+        if self.clip_norm is not None and not 0 < self.clip_norm <= _LARGEST:
             raise ValueError(f"Expected clip_norm > 0, got {self.clip_norm}.")
         if self.update == "step" and (self.clip_norm, self.precision == "float16", self.on_bad) != (
             None,
@@ -168,18 +170,18 @@ class Experiment:
     @classmethod
     def of_settings(cls, settings: Mapping[str, Any]) -> "Experiment":
         """The inverse of `settings`. Raises ValueError for a key that is no field."""
+        if not isinstance(settings, Mapping):
+            raise ValueError(f"Expected a JSON object of settings, got {type(settings).__name__}.")
         known = {field.name: field for field in fields(cls)}
         for key in settings:
             choose("setting", key, known)
+        require_fit("rule", settings.get("rule", ""), str)
         return cls(**settings)
 
     @classmethod
     def from_json(cls, text: str) -> "Experiment":
         """The inverse of `to_json`."""
-        settings = json.loads(text)
-        if not isinstance(settings, dict):
-            raise ValueError(f"Expected a JSON object of settings, got {type(settings).__name__}.")
-        return cls.of_settings(settings)
+        return cls.of_settings(json_object(text, "the text of settings"))
 
 
 def rule_named(text: str) -> Rule:

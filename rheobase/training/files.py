@@ -18,6 +18,7 @@ from torch import Tensor
 CONFIG, METRICS, WEIGHTS, CHECKPOINT, PREVIOUS, RESULT = (
     "config.json", "metrics.jsonl", "weights.safetensors", "checkpoint.pt", "checkpoint.previous.pt", "result.json",
 )  # fmt: skip
+DIFFS = ("git.diff", "rheobase.diff")
 FILES = (CONFIG, METRICS, WEIGHTS, CHECKPOINT, PREVIOUS, RESULT)
 
 
@@ -88,7 +89,7 @@ def sync_folder(folder: Path) -> None:
 def clear_leftovers(folder: Path) -> None:
     """Removes the temporary files of a run that was killed while it wrote them."""
     for file in folder.glob(".*.????????"):
-        if file.name[1:-9] in FILES:
+        if file.name[1:-9] in (*FILES, *DIFFS):
             file.unlink(missing_ok=True)
 
 

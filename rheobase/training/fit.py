@@ -92,7 +92,7 @@ def fit(
         folder = Path(folder) if folder is not None and world.leads else None
         if folder is not None:
             claim(folder, overwrite=overwrite)
-        loop = Loop(experiment, data or experiment.load_data(), world)
+        loop = Loop(experiment, data or loaded(experiment, world), world)
         told = {
             "experiment": experiment.settings(),
             "resolved": resolved(experiment),
@@ -132,7 +132,7 @@ def resume(
         use_threads(threads),
     ):
         state = Checkpoints(folder).read(progress.say)
-        loop = Loop(experiment, experiment.load_data(), world)
+        loop = Loop(experiment, loaded(experiment, world), world)
         loop.restore(state)
         records = [Epoch(**record) for record in state["epochs"]]
         own = folder if world.leads else None
@@ -179,6 +179,8 @@ class Run:
                 self.save()
                 while loop.done < experiment.epochs:
                     self._epoch(stop)
+                if stop.requested and loop.world.size == 1:  # it came while the last epoch was evaluated
+                    raise Interrupted(stop.requested)
             report = self._report()
             outcome = results(report)
             return report
@@ -239,6 +241,16 @@ class Run:
         if self.folder is not None:
             write_json(self.folder / RESULT, results(report))
         return report
+
+
+def loaded(experiment: Experiment, world: World) -> Data | FlowData:
+    """The experiment's data. The first process goes ahead: what it fetches and converts, the others find."""
+    if not world.leads:
+        world.barrier()
+    data = experiment.load_data()
+    if world.leads:
+        world.barrier()
+    return data
 
 
 def results(report: Report) -> dict[str, Any]:

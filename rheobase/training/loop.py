@@ -18,7 +18,7 @@ from rheobase.distributed import World, parallel, synchronised
 from rheobase.learner import Learner
 from rheobase.precision import Precision
 from rheobase.rules.rule import Result
-from rheobase.training.anomalies import DivergedError, first_bad, gradient_norm
+from rheobase.training.anomalies import DivergedError, bad_input, first_bad, gradient_norm
 from rheobase.training.environment import device_named, peak_memory
 from rheobase.training.evaluate import evaluate, load_weights
 from rheobase.training.experiment import Experiment
@@ -100,7 +100,7 @@ class Loop:
         if self.world.size > 1:
             self._require_shared_update()
             self.model = synchronised(self.model)
-            torch.manual_seed(experiment.seed + self.world.rank)  # each process drops out other neurons
+        torch.manual_seed(experiment.seed + self.world.rank)  # each process drops out other neurons
         self.precision = Precision(experiment.precision, self.device)
         self.learner = parallel(Learner(self.model, self.rule, self.loss, scale=self.precision.scale), self.world)
         self.optimizer = make_optimizer(experiment, self.model)
@@ -157,7 +157,6 @@ class Loop:
                           dtype=torch.float64, device=self.device),
         ])).tolist()  # fmt: skip
         loss, scored, counts, samples, bad, saves, terminated, interrupted = agreed
-        tally.batches += 1
         tally.samples += round(samples)
         if bad:
             self._went_wrong(xs, target, loss, before)
@@ -169,6 +168,7 @@ class Loop:
             tally.score += scored
             tally.counted += round(counts)
             self._update()
+        tally.batches += 1
         tally.seconds += time.perf_counter() - started
         told(self.done + 1, tally.batches, loss, tally.samples / tally.seconds)
         return Wishes(saves > 0, 15 if terminated else 2 if interrupted else 0)
@@ -181,11 +181,17 @@ class Loop:
                 result: Result = self.learner(xs, target)
             self.precision.backward(result.loss)
             return result
+        except ValueError as error:
+            if (found := bad_input(xs, target)) is None:
+                raise
+            raise DivergedError(f"Stopped in {self._place()}. {found.text}") from error
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             self.optimizer.zero_grad()
-            raise OutOfMemory(what_would_fit(self.model, self.rule, xs, target, self.loss, error)) from error
+            with self.precision.autocast():
+                text = what_would_fit(self.model, self.rule, xs, target, self.loss, error)
+            raise OutOfMemory(f"Stopped in {self._place()}. {text}") from error
 
     def _is_bad(self, result: Result) -> bool:
         """Whether the loss or the gradient is no number; with float16 the scaler sees to the gradient."""
@@ -199,16 +205,19 @@ class Loop:
         tally = self.tally
         tally.skipped += 1
         tally.bad += 1
-        where = f"epoch {self.done + 1}, batch {tally.batches} of {len(self.batches)}"
         if self.experiment.on_bad == "stop" or tally.bad > PATIENCE:
             with self.precision.autocast():
                 found = first_bad(
                     self.model, self.rule, xs, target, self.loss, alone=self.world.size == 1, random=before
                 )
             row = f" after {PATIENCE} batches in a row that were left out" if tally.bad > PATIENCE else ""
-            raise DivergedError(f"Stopped in {where}{row} (loss {loss:g}). {found.text}")
+            raise DivergedError(f"Stopped in {self._place()}{row} (loss {loss:g}). {found.text}")
         self.optimizer.zero_grad()
         self.precision.step(self.optimizer)  # moves nothing, but a loss scale goes down where gradients overflowed
+
+    def _place(self) -> str:
+        """Of the batch in hand, which is not counted before it is learned from."""
+        return f"epoch {self.done + 1}, batch {self.tally.batches + 1} of {len(self.batches)}"
 
     def _update(self) -> None:
         if self.experiment.update == "step":

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from rheobase.training import Experiment, fit
 
 SMALL = Experiment(
-    data="digits(steps=3, limit=120, evaluation_limit=60)", model="mlp(hidden=[12])", rule="sltt",
+    data="digits(steps=3, limit=120, evaluation_limit=60)", model="mlp(hidden=[12])", rule="sltt(steps=2)",
     epochs=1, batch_size=20, learning_rate=0.01, device="cpu",
 )  # fmt: skip
 SOON = 180  # seconds, on the busiest machine; a hang would take half an hour

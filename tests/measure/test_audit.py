@@ -9,7 +9,7 @@ from torch import nn
 
 import rheobase as rb
 from rheobase.losses import cross_entropy
-from rheobase.measure import audit_exact
+from rheobase.measure import audit_exact, kept_bytes
 from rheobase.measure.agreement import gradient
 from rheobase.measure.audit import audit
 
@@ -25,10 +25,12 @@ def net():
 
 def batches(count, steps=5, samples=6):
     made = torch.Generator().manual_seed(0)
-    return [
-        (torch.rand(steps, samples, 6, generator=made, dtype=torch.float64) * 2, torch.randint(3, (samples,), generator=made))
-        for _ in range(count)
-    ]  # fmt: skip
+
+    def batch():
+        xs = torch.rand(steps, samples, 6, generator=made, dtype=torch.float64) * 2
+        return xs, torch.randint(3, (samples,), generator=made)
+
+    return [batch() for _ in range(count)]
 
 
 def audited(rules, data, model=None, **options):
@@ -93,7 +95,7 @@ def test_bias_and_noise_are_those_of_the_gradients_themselves():
     assert total.bias == pytest.approx(float((own - exact).mean(0).norm() / length), rel=1e-9)
     chance = ((own - exact).var(0).sum() / 4).sqrt() / length
     assert total.bias_by_chance == pytest.approx(float(chance), rel=1e-9)
-    assert total.noise == pytest.approx(float(own.var(0).sum() / own.mean(0).norm() ** 2), rel=1e-9)
+    assert total.noise == pytest.approx(float(own.var(0).sum() / length**2), rel=1e-9)
     assert total.exact_noise == pytest.approx(float(exact.var(0).sum() / length**2), rel=1e-9)
 
 
@@ -104,23 +106,27 @@ def test_a_scaled_gradient_differs_in_its_length_alone(factor):
         assert figures.cosine == pytest.approx(math.copysign(1, factor), abs=1e-9)
         assert figures.norm_ratio == pytest.approx(abs(factor), rel=1e-9)
         assert figures.bias == pytest.approx(abs(factor - 1), abs=1e-9)
-        assert figures.noise == pytest.approx(figures.exact_noise, rel=1e-9)
+        assert figures.noise == pytest.approx(factor**2 * figures.exact_noise, rel=1e-9)
 
 
 def test_a_biased_rule_is_told_from_a_noisy_one():
-    biased, noisy = audit(net(), batches(8), [Changed(tilt=0.05), Changed(noise=0.05)], loss=cross_entropy, draws=1).rules
+    biased, noisy = audit(
+        net(), batches(8), [Changed(tilt=0.05), Changed(noise=0.05)], loss=cross_entropy, draws=1
+    ).rules
     assert biased.total.bias > 100 * biased.total.bias_by_chance
     assert noisy.total.bias < 1.5 * noisy.total.bias_by_chance
-    assert noisy.total.noise > 1.2 * noisy.total.exact_noise
+    assert noisy.total.noise > 1.5 * noisy.total.exact_noise
     assert biased.total.cosine < 0.95
     assert noisy.total.cosine < 0.95
 
 
 def test_rules_that_draw_are_averaged_over_draws():
-    data = batches(1)
-    few, many = (audited(["sltt(steps=1)"], data, draws=draws)["sltt(steps=1)"].total for draws in (1, 30))
-    assert many.bias < 0.5 * few.bias
-    assert audited(["sltt(steps=1)"], data, draws=3) == audited(["sltt(steps=1)"], data, draws=3)
+    data, model, rule = batches(1), net(), "sltt(steps=1)"
+    few, many = (audited([rule], data, model, draws=draws, paths=False)[rule].total.cosine for draws in (1, 30))
+    whole = audited(["sltt"], data, model, paths=False)["sltt"].total.cosine
+    assert abs(many - whole) < 0.05 < abs(few - whole)
+    again = audited([rule], data, model, draws=30, paths=False)[rule].total.cosine
+    assert again == many
 
 
 def test_each_batch_has_draws_of_its_own():
@@ -145,10 +151,11 @@ def test_the_model_and_the_random_state_stay_as_they_are():
 
 
 def test_the_checkpointed_exact_gradient_gives_the_same_figures():
-    whole, checkpointed = (audited(["sltt"], batches(2, steps=9), exact=exact)["sltt"] for exact in ("whole", "checkpointed"))
+    model, data = net(), batches(2, steps=9)
+    whole, checkpointed = (audited(["sltt"], data, model, exact=exact)["sltt"] for exact in ("whole", "checkpointed"))
     assert (whole.exact, checkpointed.exact) == ("bptt", "bptt(checkpoint=True)")
     assert checkpointed.total.cosine == pytest.approx(whole.total.cosine, abs=1e-12)
-    assert checkpointed.paths.rest.error == pytest.approx(whole.paths.rest.error, abs=1e-9)
+    assert checkpointed.paths.rest.error == pytest.approx(whole.paths.rest.error, abs=1e-6)
 
 
 @pytest.mark.parametrize(("free", "exact"), [(2**40, "bptt"), (2**10, "bptt(checkpoint=True)"), (None, "bptt")])
@@ -161,7 +168,11 @@ def test_the_graph_is_measured_on_two_samples_and_grows_with_the_batch():
     sizes = [
         audit_exact.graph_bytes(rb.BPTT(), net(), *batches(1, samples=samples)[0], cross_entropy) for samples in (4, 16)
     ]
-    assert sizes[1] == pytest.approx(4 * sizes[0], rel=0.1)
+    (xs, target), model = batches(1, samples=16)[0], net()
+    there = [xs, target, *model.parameters(), *model.buffers()]
+    whole = kept_bytes(lambda: rb.BPTT().backward(model, xs, target, loss=cross_entropy), there=there)
+    assert whole <= sizes[1] < 1.3 * whole
+    assert sizes[1] == pytest.approx(4 * sizes[0], rel=0.05)
 
 
 def test_checkpoints_are_refused_where_a_norm_needs_the_whole_sequence():

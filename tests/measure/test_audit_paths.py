@@ -39,6 +39,11 @@ def lost(paths):
     return {name: path.lost.cosine for name, path in paths.each.items()} | {"rest": paths.rest.cosine}
 
 
+def assert_same(a, b):
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=0, atol=1e-12)
+
+
 class ConstantStatistics:
     """BPTT of Linear, BatchNorm, LIF, Linear, where mean and deviation of the batch are constants; by hand."""
 
@@ -98,8 +103,8 @@ def test_a_rule_with_constant_statistics_loses_at_the_norm_alone():
 
 def test_another_error_signal_is_no_cut_of_a_path():
     paths = found("s-tllr(signal=dfa)", hidden(detach_reset=True))
-    assert paths.rest.error > 2 * paths.each["time"].lost.error
     assert paths.main == "rest"
+    assert lost(paths)["rest"] < 0.9
 
 
 def test_shares_and_rest_add_up_to_what_is_wrong():
@@ -112,7 +117,9 @@ def test_shares_and_rest_add_up_to_what_is_wrong():
         return torch.cat([part.flatten() for part in parts.values()])
 
     exact = flat(rb.BPTT(), model)
-    cuts = torch.stack([flat(rb.BPTT(), cut(model)) - exact for cut in (without_reset, without_statistics, without_time)])
+    cuts = torch.stack(
+        [flat(rb.BPTT(), cut(model)) - exact for cut in (without_reset, without_statistics, without_time)]
+    )
     wrong = flat(rb.OTTT(), model) - exact
     shares = torch.linalg.lstsq(cuts.t(), wrong[:, None]).solution.flatten()
     assert [path.dropped for path in paths.each.values()] == pytest.approx(shares.tolist(), rel=1e-6)
@@ -127,7 +134,7 @@ def test_each_layer_has_its_own_shares():
     model.insert(0, nn.Linear(6, 12).double())
     by_layer = audit(model, [batch()], ["sltt"], loss=cross_entropy).rules[0].paths_of_layers
     assert by_layer["0"].each["time"].lost.error > 0.01
-    assert by_layer["4"].each["time"].lost.error == pytest.approx(0, abs=1e-9)  # the readout has no past
+    assert by_layer["4"].each["time"].lost.error == pytest.approx(0, abs=1e-7)  # the readout has no past
 
 
 @pytest.mark.parametrize("name", spiking_nets())
@@ -135,8 +142,7 @@ def test_without_time_the_exact_gradient_is_that_of_one_step(name):
     model, xs = spiking_nets()[name]().double(), torch.rand(4, 3, 2, 6, 6, dtype=torch.float64)
     given = xs, torch.arange(3), cross_entropy
     cut = gradient(rb.BPTT(), without_time(model), *given)
-    for part, products_of in products(cut, gradient(rb.SLTT(), model, *given)).items():
-        assert products_of.error == pytest.approx(0, abs=1e-9), part
+    assert_same(cut, gradient(rb.SLTT(), model, *given))
     whole = products(cut, gradient(rb.BPTT(), model, *given))
     assert max(part.error for part in whole.values()) > 1e-3
 
@@ -145,8 +151,7 @@ def test_a_learned_decay_and_other_states_are_cut_from_their_past_too():
     for neuron in (rb.PLIF(0.8), rb.ALIF(0.8), rb.CubaLIF(0.8), rb.IF()):
         model = nn.Sequential(nn.Linear(6, 12), neuron, nn.Linear(12, 3), rb.LI(0.8)).double()
         given = *batch(), cross_entropy
-        found = products(gradient(rb.BPTT(), without_time(model), *given), gradient(rb.SLTT(), model, *given))
-        assert all(part.error == pytest.approx(0, abs=1e-9) for part in found.values() if part.exact)
+        assert_same(gradient(rb.BPTT(), without_time(model), *given), gradient(rb.SLTT(), model, *given))
 
 
 def test_time_is_cut_for_the_loss_of_the_mean_output_as_well():
@@ -155,7 +160,7 @@ def test_time_is_cut_for_the_loss_of_the_mean_output_as_well():
     (error,) = torch.autograd.grad(cross_entropy(outputs, target), outputs)
     steps = gradient(rb.TruncatedBPTT(1), model, xs, target, lambda output, _: (output * error).sum())
     mean = gradient(rb.BPTT("mean_output"), without_time(model), xs, target, cross_entropy)
-    assert all(part.error == pytest.approx(0, abs=1e-9) for part in products(mean, steps).values())
+    assert_same(mean, steps)
 
 
 def test_the_reset_is_cut_as_detach_reset_cuts_it():
@@ -163,8 +168,7 @@ def test_the_reset_is_cut_as_detach_reset_cuts_it():
     detached = deep(detach_reset=True)
     detached.load_state_dict(model.state_dict())
     given = *batch(), cross_entropy
-    found = products(gradient(rb.BPTT(), without_reset(model), *given), gradient(rb.BPTT(), detached, *given))
-    assert all(part.error == 0 for part in found.values() if part.exact)
+    assert_same(gradient(rb.BPTT(), without_reset(model), *given), gradient(rb.BPTT(), detached, *given))
     assert without_reset(detached) is detached
 
 
@@ -179,11 +183,8 @@ def test_the_statistics_of_a_sequence_norm_are_constant_as_well():
     fixed[1].eval()
     fixed[1].running_mean.copy_(currents.mean(0))
     fixed[1].running_var.copy_(currents.var(0, correction=0))
-    found = products(
-        gradient(rb.BPTT(), without_statistics(model), xs, target, cross_entropy),
-        gradient(rb.BPTT(), fixed, xs, target, cross_entropy),
-    )
-    assert all(part.error == pytest.approx(0, abs=1e-9) for part in found.values())
+    given = xs, target, cross_entropy
+    assert_same(gradient(rb.BPTT(), without_statistics(model), *given), gradient(rb.BPTT(), fixed, *given))
     assert without_statistics(model.eval()) is model
 
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import rheobase as rb
+from rheobase.allocations import most_of
 from rheobase.measure import kept_bytes, peak_bytes, training_memory
-from rheobase.measure.memory import most_of
 
 CPU = torch.device("cpu")
 

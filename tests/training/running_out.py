@@ -17,7 +17,8 @@ import torch
 import rheobase as rb
 from rheobase.losses import cross_entropy
 from rheobase.training.experiment import rule_named
-from rheobase.training.out_of_memory import is_out_of_memory, need, what_would_fit
+from rheobase.training.need import need
+from rheobase.training.out_of_memory import is_out_of_memory, what_would_fit
 
 STEPS, SAMPLES = 64, 256
 

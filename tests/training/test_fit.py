@@ -161,6 +161,18 @@ def test_a_batch_whose_gradient_is_no_number_is_left_out_by_choice_as_if_it_had_
         fit(replace(skipping, epochs=4, rule=Flaky(*range(1, 30))))
 
 
+def test_data_that_are_no_number_stop_a_run_at_the_step_and_sample():
+    def spoil(xs, target, generator):
+        xs = xs.clone()
+        xs[2:, 5:6] = float("nan")
+        return xs, target
+
+    data = SMALL.load_data()
+    spoilt = replace(data, train=replace(data.train, transforms=(spoil,)))
+    with pytest.raises(DivergedError, match=r"epoch 1, batch 1 of 4.*[Aa]t step 2.*input is NaN.*sample 5"):
+        fit(replace(SMALL, on_bad="skip"), data=spoilt)
+
+
 def test_gradients_are_shortened_to_a_norm():
     plain = replace(SMALL, optimizer="sgd", learning_rate=1.0, schedule="constant", epochs=1, batch_size=120)
     start = weights(fit(replace(plain, learning_rate=1e-30)))

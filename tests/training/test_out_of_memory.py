@@ -16,7 +16,8 @@ from rheobase.losses import cross_entropy
 from rheobase.measure import peak_bytes
 from rheobase.training import rule_named
 from rheobase.training.free_memory import free_bytes, left_by_control_groups, let_go
-from rheobase.training.out_of_memory import Need, is_out_of_memory, need, what_would_fit
+from rheobase.training.need import Need, need
+from rheobase.training.out_of_memory import is_out_of_memory, what_would_fit
 
 CPU = torch.device("cpu")
 
@@ -65,7 +66,7 @@ def test_what_a_batch_needs_is_known_from_a_few_of_its_samples(name: str, rule: 
 
 
 def test_what_fits_is_the_inverse_of_what_is_needed() -> None:
-    line = Need(fixed=1000.0, per_sample=10.0)
+    line = Need.line(1000.0, 10.0)
     assert line.at(25) == 1250
     assert line.samples_within(1250) == 25
     assert line.samples_within(1259) == 25

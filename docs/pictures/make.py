@@ -1,0 +1,28 @@
+"""Makes the pictures of docs/pictures.md by the code that stands above them: python docs/pictures/make.py [NAME ...]"""
+
+import re
+import sys
+from pathlib import Path
+
+import torch
+
+from rheobase import plots
+
+PAGE = Path(__file__).parent.parent / "pictures.md"
+
+
+def main(chosen: list[str]) -> None:
+    torch.set_num_threads(1)
+    for code, name in re.findall(
+        r"```python\n((?:(?!```).)*?)```\n\n!\[[^\n]*\]\(pictures/(\w+)\.png\)", PAGE.read_text(), re.S
+    ):
+        if chosen and name not in chosen:
+            continue
+        space = {"__name__": "example"}
+        exec(compile(code, name, "exec"), space)
+        path = plots.save(space["figure"], Path(__file__).parent / f"{name}.png", dpi=100)
+        print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
