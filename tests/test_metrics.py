@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rheobase.datasets import FlowSequences, Static, Sequences
+from rheobase.datasets import FlowSequences, Sequences, Static
 from rheobase.metrics import ACCURACY, ENDPOINT_ERROR, FLOW_LOSS, METRICS
 from rheobase.training import evaluate
 

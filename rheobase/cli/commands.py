@@ -17,6 +17,7 @@ from rheobase.training.environment import device_named
 from rheobase.training.environment import threads as use_threads
 from rheobase.training.evaluate import evaluate as score_of
 from rheobase.training.evaluate import read_experiment
+from rheobase.training.files import CHECKPOINT
 from rheobase.training.fit import SAVE_EVERY
 from rheobase.training.loggers import LOGGERS, Logger
 from rheobase.training.progress import Progress
@@ -135,7 +136,9 @@ def shown_by(console: Console, world: World) -> Progress:
 def interrupted(folder: Path, stop: KeyboardInterrupt | Interrupted, world: World) -> int:
     """The conventional exit code: 128 and the number of the signal."""
     if world.leads:
-        fail(f"{stop or 'Stopped.'} What was done is in {folder}; go on with `rheobase resume {folder}`.")
+        saved = (folder / CHECKPOINT).is_file()
+        done = f"What was done is in {folder}; go on with `rheobase resume {folder}`." if saved else "Nothing was done yet."
+        fail(f"{str(stop) or 'Stopped.'} {done}")
     return stop.exit_code if isinstance(stop, Interrupted) else 130
 
 
