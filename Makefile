@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 
 demo: $(VENV)/ready
 	$(BIN)/rheobase compare --out runs/demo --overwrite
+	@echo "Open it in a browser: $(CURDIR)/runs/demo/report.html"
 
 test: lint types
 	$(BIN)/python -m pytest -n 2

@@ -1,5 +1,8 @@
 """Rheobase: train deep spiking networks over any number of time steps with the memory of one."""
 
+import importlib
+from types import ModuleType
+
 from rheobase import datasets, losses, models
 from rheobase.inference import run, step
 from rheobase.layers import (
@@ -15,6 +18,7 @@ from rheobase.layers import (
 )
 from rheobase.learner import Learner
 from rheobase.neurons import ALIF, IF, LI, LIF, PLIF, CubaLIF, Neuron
+from rheobase.record import record
 from rheobase.rules import (
     BPTT,
     OTTT,
@@ -72,7 +76,16 @@ __all__ = [
     "heaviside_gain",
     "losses",
     "models",
+    "record",
     "run",
     "spike",
     "step",
 ]
+
+_WHEN_ASKED = ("distributed", "measure", "plots", "report", "training")  # what costs time to import
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _WHEN_ASKED:
+        return importlib.import_module(f"rheobase.{name}")
+    raise AttributeError(f"module 'rheobase' has no attribute {name!r}")

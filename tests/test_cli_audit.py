@@ -28,6 +28,7 @@ def test_an_audit_trains_and_writes_json_csv_a_picture_and_verdicts(tmp_path, ca
     assert [rule["rule"] for rule in found["moments"][0]["rules"]] == ["bptt", "sltt"]
     assert (folder / "audit.csv").read_text().startswith("moment,epoch,rule,of,name,cosine")
     assert (folder / "audit.png").read_bytes().startswith(b"\x89PNG")
+    assert "sltt" in (folder / "report.html").read_text()
 
 
 def test_a_run_is_audited_with_its_own_settings(tmp_path, capsys):
@@ -39,6 +40,9 @@ def test_a_run_is_audited_with_its_own_settings(tmp_path, capsys):
     assert found["experiment"]["data"] == "digits(limit=120, evaluation_limit=60, steps=3)"
     assert found["experiment"]["batch_size"] == 40
     capsys.readouterr()
+    assert main(["audit", run, *FEW, "--out", run, "--overwrite"]) == 2
+    assert "holds the run itself" in capsys.readouterr().err
+    assert (tmp_path / "run" / "weights.safetensors").is_file()
     assert main(["audit", run, *FEW, "--model", "convnet", "--steps", "4", "--out", str(tmp_path / "b")]) == 2
     assert "leave out --model, --steps" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()

@@ -270,12 +270,24 @@ def test_a_recurrent_synapse_has_the_trace_of_the_step_before() -> None:
     torch.testing.assert_close(layer.traces["2"], traced(layer.spikes, 0.7), rtol=0, atol=1e-12)
 
 
-def test_a_synapse_behind_a_pool_hears_no_neuron_as_it_is() -> None:
-    model = nn.Sequential(*net()[:5], nn.AvgPool2d(2), nn.Flatten(), nn.Linear(4, 3)).double()
+@pytest.mark.parametrize(("between", "inputs"), [(nn.AvgPool2d(2), 4), (rb.Scale(2.0), 16), (nn.Dropout(0.5), 16)])
+def test_a_synapse_behind_something_else_hears_no_neuron_as_it_is(between: nn.Module, inputs: int) -> None:
+    model = nn.Sequential(*net()[:5], between, nn.Flatten(), nn.Linear(inputs, 3)).double()
     with record(model) as found:
         gradients(model, rb.OTTT())
     assert found["4"].traces == {}
     assert list(found["2"].traces) == ["3"]
+
+
+def test_what_the_model_changes_in_place_afterwards_is_recorded_as_it_was() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(72, 5), rb.LI(0.5)).double()
+    expected = rb.run(model, sequence())
+    clipped = nn.Sequential(*model, nn.ReLU(inplace=True))
+    with record(clipped) as found:
+        outputs = rb.run(clipped, sequence())
+    assert torch.equal(found["2"].spikes, expected)
+    assert torch.equal(outputs, expected.clamp(min=0))
+    assert not torch.equal(outputs, expected)
 
 
 def test_records_may_lie_within_one_another() -> None:
@@ -353,6 +365,15 @@ def test_spikes_that_are_no_bits_are_told_as_they_are() -> None:
         outputs = rb.run(model, sequence())
     assert outputs.max() == 2
     assert torch.equal(found["2"].spikes, outputs)
+
+
+def test_recorded_tensors_hold_on_to_nothing_of_the_model() -> None:
+    model = net()
+    with record(model) as found:
+        rb.OTTT().backward(model, sequence()[:1], target(), loss=cross_entropy)
+    for value in [*everything(found).values(), found["2"].traces["3"]]:
+        assert not vars(value)
+        assert not value.requires_grad
 
 
 def test_bits_are_one_byte_each_and_nothing_else_is_kept() -> None:

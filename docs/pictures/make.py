@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from rheobase import plots
 
@@ -21,6 +22,8 @@ def main(chosen: list[str]) -> None:
         space = {"__name__": "example"}
         exec(compile(code, name, "exec"), space)
         path = plots.save(space["figure"], Path(__file__).parent / f"{name}.png", dpi=100)
+        with Image.open(path) as picture:
+            picture.convert("RGB").quantize(200, dither=Image.Dither.NONE).save(path, optimize=True)
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rheobase.cli.flags import DEFAULT, Flags, Switch, command, new_folder, with_data_options
+from rheobase.cli.reporting import told
 from rheobase.cli.screen import WIDE, fail
 from rheobase.measure.audit_exact import Exact
 from rheobase.measure.audit_files import results, write_audit
@@ -16,6 +17,7 @@ from rheobase.measure.audit_table import sentences, table
 from rheobase.measure.audit_training import Moment, Sampling, audit_run, audit_training
 from rheobase.measure.audit_verdict import findings
 from rheobase.measure.comparison import default_rules
+from rheobase.report import write_report
 from rheobase.training import ConsoleProgress, Experiment, rule_named
 from rheobase.training.choice import read_call
 from rheobase.training.environment import threads as use_threads
@@ -43,7 +45,7 @@ def audit(
 
     Args:
         run: a run's folder: audit the weights that it started from and its best ones, instead of training here.
-        experiment: what is trained, by its own --rule; of these flags a RUN takes only --batch-size.
+        experiment: what is trained, by its own --rule; of these flags a RUN takes --batch-size alone.
         rules: whose gradients to look at, such as --rules bptt "sltt(steps=2)" ottt; six of them by default.
         batches: of the train part, in each audit.
         at: after how many epochs to audit, such as --at 0 1 5; by default five times, from the start to the end.
@@ -65,6 +67,8 @@ def audit(
     for rule in chosen:
         rule_named(rule)
     folder = out or new_folder(f"audit-{read_call(known.data)[0]}")
+    if run is not None and folder.resolve() == run.resolve():
+        raise ValueError(f"{folder} holds the run itself: name another folder for the audit.")
     claim(folder, overwrite=overwrite)
     with use_threads(threads):
         if run is None:
@@ -79,7 +83,8 @@ def audit(
     show(console, moments)
     write_audit(folder, found, moments)
     write_picture(folder / "audit.png", moments, experiment)
-    console.print(f"Written to {escape(str(folder))}.", highlight=False)
+    console.print(f"Written to {folder}.", highlight=False, markup=False, soft_wrap=True)
+    told(console, write_report([folder]))
     return 0
 
 

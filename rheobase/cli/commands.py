@@ -137,7 +137,11 @@ def interrupted(folder: Path, stop: KeyboardInterrupt | Interrupted, world: Worl
     """The conventional exit code: 128 and the number of the signal."""
     if world.leads:
         saved = (folder / CHECKPOINT).is_file()
-        done = f"What was done is in {folder}; go on with `rheobase resume {folder}`." if saved else "Nothing was done yet."
+        done = (
+            f"What was done is in {folder}; go on with `rheobase resume {folder}`."
+            if saved
+            else "Nothing was done yet."
+        )
         fail(f"{str(stop) or 'Stopped.'} {done}")
     return stop.exit_code if isinstance(stop, Interrupted) else 130
 

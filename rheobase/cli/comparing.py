@@ -7,9 +7,11 @@ from rich.markup import escape
 
 from rheobase import measure
 from rheobase.cli.flags import DEFAULT, Flags, Rules, Switch, command, new_folder, with_data_options
+from rheobase.cli.reporting import told
 from rheobase.cli.screen import WIDE, fail
 from rheobase.measure.figure import write_figure
 from rheobase.measure.table import refusals, table
+from rheobase.report import write_report
 from rheobase.training import ConsoleProgress
 from rheobase.training.choice import read_call
 from rheobase.training.environment import threads as use_threads
@@ -26,7 +28,7 @@ def compare(
     out: Path | None = None,
     overwrite: Switch = False,
 ) -> int:
-    """Train the same model with several rules: accuracy, time, memory, agreement with BPTT; table, JSON, picture.
+    """Train the same model with several rules: accuracy, time, memory, agreement with BPTT; table, picture, HTML page.
 
     Args:
         rules: such as bptt "sltt(steps=2)" ottt; six of them by default.
@@ -62,5 +64,6 @@ def compare(
         write_figure(folder / "compare.png", rows, title)
     except ImportError as error:
         fail(str(error))
-    console.print(f"Written to {folder}.", highlight=False)
+    console.print(f"Written to {folder}.", highlight=False, markup=False, soft_wrap=True)
+    told(console, write_report([folder]))
     return 0

@@ -5,10 +5,14 @@ from types import FunctionType
 
 import tyro
 
+from rheobase.cli.auditing import audit
 from rheobase.cli.commands import evaluate, go_on, show_list, train
 from rheobase.cli.comparing import compare
 from rheobase.cli.data import data
+from rheobase.cli.picturing import plot
+from rheobase.cli.profiling import plan, profile
 from rheobase.cli.recipes import show_recipes, starting_point
+from rheobase.cli.reporting import report
 from rheobase.cli.runs import runs
 from rheobase.rules.rule import Rule
 from rheobase.training import DivergedError, Experiment
@@ -25,6 +29,11 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "data": data,
     "recipes": show_recipes,
     "runs": runs,
+    "audit": audit,
+    "profile": profile,
+    "plan": plan,
+    "plot": plot,
+    "report": report,
 }
 
 

@@ -14,11 +14,10 @@ from rheobase.measure.audit_exact import Exact, exact_form
 from rheobase.measure.audit_neurons import NeuronLayer, neuron_layers
 from rheobase.measure.audit_paths import PATHS, Cuts, Grams, Paths
 from rheobase.measure.audit_sums import Beside, Figures, Sum
+from rheobase.measure.comparison import REFUSALS
 from rheobase.rules.rule import Loss, Rule
 from rheobase.sequence import PerStep, Target
 from rheobase.training.experiment import rule_named, rule_text
-
-REFUSALS = (ValueError, TypeError, NotImplementedError)
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,13 @@ class Paths:
 
     The rule's gradient r is taken as the exact one g with shares a of the three cuts, by least squares:
 
-        r - g = sum over paths of a (g without the path - g) + rest,   rest orthogonal to all cuts
+        r = scale * (g + sum over paths of a (g without the path - g) + rest),   rest orthogonal to g and all cuts
 
     So SLTT has dropped time = 1 and no rest, OTTT in its exact form before a memoryless readout dropped reset = 1, and
     BPTT 0 everywhere. "reset" is the gradient through the spikes that reset the potential; "normalisation" that through
     the mean and the deviation of a batch norm; "time" all that crosses from one step to the next, the reset too.
 
+    scale: a length that is wrong everywhere alike is no loss. 1 for a rule that points away from the exact gradient.
     rest: the exact gradient plus the rest, beside the exact one. It holds what is no cut of a path: means in place of
         products (RateBP), steps that were not drawn (SLTT-K), terms that BPTT has not, another error signal.
 
@@ -67,6 +68,7 @@ class Paths:
 
     each: dict[str, Path]
     rest: Likeness
+    scale: float
 
     @property
     def main(self) -> str:
@@ -88,7 +90,7 @@ class Cuts:
 
 
 class Grams:
-    """The inner products, summed over batches, of the exact gradient, the effects of the cuts, and the rule's error.
+    """The inner products, summed over batches, of the exact gradient, the effects of the three cuts, and the rule's.
 
     Of each parameter a matrix [5, 5], in this order.
     """
@@ -98,8 +100,7 @@ class Grams:
 
     def add(self, own: Gradient, exact: Gradient, without: Mapping[str, Gradient]) -> None:
         for name, g in exact.items():
-            cuts = [without[path][name] - g for path in PATHS]
-            rows = torch.stack([g, *cuts, own[name] - g]).flatten(1)
+            rows = torch.stack([g, *(without[path][name] - g for path in PATHS), own[name]]).flatten(1)
             gram = (rows @ rows.t()).cpu()
             self._of[name] = self._of[name] + gram if name in self._of else gram
 
@@ -108,41 +109,45 @@ class Grams:
         if not self._of:
             return None
         gram = torch.stack([self._of[name] for name in names]).sum(0)
-        shares = _shares(gram)
+        scale, shares = _fitted(gram)
+        exact, own = _mix(g=1.0), _mix(rule=1.0)
         each = {
             path: Path(
-                without=_likeness(gram, {0: 1.0, i: 1.0}),
-                rule=Likeness.of(_products(gram, {0: 1.0, 4: 1.0}, {0: 1.0, i: 1.0})),
-                dropped=shares[i - 1],
-                lost=_likeness(gram, {0: 1.0, i: shares[i - 1]}),
+                without=_likeness(gram, _mix(1.0, {path: 1.0}), exact),
+                rule=_likeness(gram, own, _mix(1.0, {path: 1.0})),
+                dropped=share,
+                lost=_likeness(gram, _mix(1.0, {path: share}), exact),
             )
-            for i, path in enumerate(PATHS, start=1)
+            for path, share in shares.items()
         }
-        minus = {i: -share for i, share in enumerate(shares, start=1)}
-        return Paths(each, rest=_likeness(gram, {0: 1.0, 4: 1.0} | minus))
+        rest = own / scale - _mix(0.0, shares)  # the exact gradient and the rest
+        return Paths(each, _likeness(gram, rest, exact), scale)
 
 
-def _shares(gram: Tensor) -> list[float]:
-    """The least-squares coefficients of the cuts; the smallest where several do, 0 for a cut without effect."""
-    lengths = gram.diagonal()[1:4].sqrt()
-    known = lengths > NEGLIGIBLE * gram[0, 0].sqrt()
-    scale = torch.where(known, 1 / lengths.clamp(min=1e-300), 0.0)
-    inverse = torch.linalg.pinv(gram[1:4, 1:4] * scale[:, None] * scale, rtol=1e-9, hermitian=True)
-    return (scale * (inverse @ (gram[1:4, 4] * scale))).tolist()
+def _fitted(gram: Tensor) -> tuple[float, dict[str, float]]:
+    """The scale, and the share of each cut: the smallest where several do, 0 for a cut without effect."""
+    scale, *found = _solved(gram[:4, :4], gram[:4, 4])
+    if not scale > 0:
+        scale, found = (
+            1.0,
+            _solved(gram[1:4, 1:4], gram[1:4, 4] - gram[1:4, 0], smallest=NEGLIGIBLE * gram[0, 0].sqrt()),
+        )
+    return scale, {path: share / scale for path, share in zip(PATHS, found, strict=True)}
 
 
-def _likeness(gram: Tensor, mix: Mapping[int, float]) -> Likeness:
-    return Likeness.of(_products(gram, mix, {0: 1.0}))
+def _solved(gram: Tensor, products: Tensor, smallest: Tensor | None = None) -> list[float]:
+    """The least-squares coefficients of vectors with these inner products, with one another and with the target."""
+    lengths = gram.diagonal().sqrt()
+    known = lengths > (NEGLIGIBLE * lengths[0] if smallest is None else smallest)
+    unit = torch.where(known, 1 / lengths.clamp(min=1e-300), 0.0)
+    inverse = torch.linalg.pinv(gram * unit[:, None] * unit, rtol=1e-9, hermitian=True)
+    return (unit * (inverse @ (products * unit))).tolist()
 
 
-def _products(gram: Tensor, own: Mapping[int, float], exact: Mapping[int, float]) -> Products:
-    a, b = _vector(own), _vector(exact)
-    return Products(_square(a @ gram @ a), _square(b @ gram @ b), float(a @ gram @ b))
+def _mix(g: float = 0.0, cuts: Mapping[str, float] | None = None, rule: float = 0.0) -> Tensor:
+    return torch.tensor([g, *((cuts or {}).get(path, 0.0) for path in PATHS), rule], dtype=torch.float64)
 
 
-def _vector(mix: Mapping[int, float]) -> Tensor:
-    return torch.tensor([mix.get(i, 0.0) for i in range(5)], dtype=torch.float64)
-
-
-def _square(value: Tensor) -> float:
-    return max(float(value), 0.0)
+def _likeness(gram: Tensor, own: Tensor, exact: Tensor) -> Likeness:
+    own_square, exact_square = (max(float(mix @ gram @ mix), 0.0) for mix in (own, exact))
+    return Likeness.of(Products(own_square, exact_square, float(own @ gram @ exact)))

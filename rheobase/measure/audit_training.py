@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.datasets import Data, FlowData
-from rheobase.measure.audit import REFUSALS, Audit, RuleAudit, audit
+from rheobase.measure.audit import Audit, RuleAudit, audit
 from rheobase.measure.audit_exact import Exact
+from rheobase.measure.comparison import REFUSALS
 from rheobase.rules.rule import Rule
 from rheobase.training import Experiment, Progress, Silent
 from rheobase.training.environment import deterministic, device_named

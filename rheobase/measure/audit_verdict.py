@@ -52,12 +52,12 @@ def findings(audit: Audit) -> tuple[Finding, ...]:
         told = f"{layer.name!r} ({layer.kind}) "
         if layer.ailment == "dead":
             told += (
-                f"is dead, firing at {100 * layer.rate:.2g} % of the steps: lower its threshold or put a norm before it"
+                f"is dead, firing at {100 * layer.rate:.2g} % of the steps: lower its threshold or scale its input up"
             )
             found.append(Finding("dead", layer.name, told))
         elif layer.ailment == "saturated":
             told += f"is saturated, firing at {100 * layer.rate:.0f} % of the steps: raise its threshold"
-            found.append(Finding("saturated", layer.name, f"{told} or put a norm before it"))
+            found.append(Finding("saturated", layer.name, f"{told} or scale its input down"))
         if layer.ailment != "dead" and not layer.sloped >= NARROW:
             share = f"but for {100 * layer.sloped:.2g} % of neurons and steps" if layer.sloped > 0 else "everywhere"
             told = f"{layer.name!r} ({layer.kind}) has slopes of almost zero {share}: widen its surrogate"
@@ -146,7 +146,7 @@ def advice(found: RuleAudit, audit: Audit, layer: str | None) -> str:
     better = [r for r in better if r.exact == found.exact] or better
     if better:
         best = max(better, key=lambda r: aligned_at(r, layer))
-        another = "" if best.exact == found.exact else " to the mean output's loss"
+        another = "" if best.exact == found.exact else " for an objective of its own"
         knobs.append(f"{best.rule} ({aligned_at(best, layer):.2f} here{another})")
     return "consider " + " or ".join(knobs or ["bptt(checkpoint=True), which is exact"])
 

@@ -1,18 +1,17 @@
 """The comparison of rules as one picture."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rheobase.measure.comparison import Row, RuleRun
 from rheobase.measure.table import size
 from rheobase.metrics import ACCURACY, Metric
-from rheobase.training.files import write_aside
+from rheobase.plots.style import COLOURS, GREY, new_figure, save, styled, whole_numbers
 
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00", "#cc79a7", "#7f7f7f", "#8c6d31")
-GREY = "#555555"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write_figure(path: Path, rows: Sequence[Row], title: str) -> None:
@@ -20,20 +19,19 @@ def write_figure(path: Path, rows: Sequence[Row], title: str) -> None:
 
     Rules that refused are left out. Raises ImportError, saying what to install, without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "The picture needs matplotlib, which is not installed: `pip install 'rheobase[plot]'`."
-        ) from error
+    save(comparison(rows, title), path)
+
+
+@styled
+def comparison(rows: Sequence[Row], title: str) -> "Figure":
+    """Accuracy, time, memory and cosine for each rule that did not refuse, and the learning curves."""
     shown = [row for row in rows if row.memory is not None]
-    figure: Any = Figure(figsize=(12, 4.0 + 0.32 * len(shown)), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure = new_figure(12, 4.0 + 0.32 * len(shown))
+    figure.suptitle(title)
     upper, lower = figure.subfigures(2, 1, height_ratios=[1 + 0.32 * len(shown), 3.2])
     panels = upper.subplots(1, 4, sharey=True)
     for panel, draw in zip(panels, (draw_score, draw_seconds, draw_memory, draw_cosine), strict=True):
         draw(panel, shown)
-        panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(axis="y", length=0)
         panel.set_ylim(len(shown) - 0.4, -0.6)
     panels[0].set_yticks(range(len(shown)), [two_lines(row.rule) for row in shown], fontsize=9)
@@ -44,8 +42,9 @@ def write_figure(path: Path, rows: Sequence[Row], title: str) -> None:
     )
     metric = shown[0].runs[0].report.metric if shown else ACCURACY
     by_epoch.set_ylabel(f"validation {named(metric)}" if metric == ACCURACY else "validation score")
-    by_time.legend(frameon=False, fontsize=9)
-    write_aside(path, partial(figure.savefig, format="png", dpi=150))
+    whole_numbers(by_epoch.xaxis)
+    by_time.legend()
+    return figure
 
 
 def draw_score(panel: Any, rows: Sequence[Row]) -> None:
@@ -63,7 +62,7 @@ def draw_score(panel: Any, rows: Sequence[Row]) -> None:
     low, high = panel.get_xlim()
     panel.set_xlim(low, high + 0.12 * (high - low))
     panel.set_title(f"test {named(rows[0].runs[0].report.metric)}\ndot a seed, line their mean", fontsize=9)
-    panel.grid(axis="x", color="#dddddd", lw=0.6)
+    panel.grid(axis="x")
 
 
 def draw_seconds(panel: Any, rows: Sequence[Row]) -> None:
@@ -99,7 +98,7 @@ def draw_cosine(panel: Any, rows: Sequence[Row]) -> None:
     panel.set_title("gradient cosine to BPTT\nring: at start, disc: at end", fontsize=9)
     low, _ = panel.get_xlim()
     panel.set_xlim(low - 0.03 * (1 - low), 1 + 0.04 * (1 - low))
-    panel.grid(axis="x", color="#dddddd", lw=0.6)
+    panel.grid(axis="x")
 
 
 def draw_curves(panel: Any, rows: Sequence[Row], along: Callable[[RuleRun], list[float]], label: str) -> None:
@@ -107,10 +106,15 @@ def draw_curves(panel: Any, rows: Sequence[Row], along: Callable[[RuleRun], list
     for row, colour in zip(rows, colours(rows), strict=True):
         run = row.runs[0]
         factor = run.report.metric.factor
-        panel.plot(along(run), [factor * epoch.validation_score for epoch in run.report.epochs], color=colour, lw=1.4, label=row.rule)
+        panel.plot(
+            along(run),
+            [factor * epoch.validation_score for epoch in run.report.epochs],
+            color=colour,
+            lw=1.4,
+            label=row.rule,
+        )
     panel.set_xlabel(label)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.grid(color="#eeeeee", lw=0.6)
+    panel.grid()
 
 
 def named(metric: Metric) -> str:

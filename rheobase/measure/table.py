@@ -34,7 +34,9 @@ def cells(row: Row) -> list[str]:
         return ["[red]refused[/]"]
     metric = row.runs[0].report.metric
     return [
-        with_spread(row, lambda run: metric.factor * run.report.test_score, f"{{:.{metric.digits}f}}", f" {metric.unit}"),
+        with_spread(
+            row, lambda run: metric.factor * run.report.test_score, f"{{:.{metric.digits}f}}", f" {metric.unit}"
+        ),
         with_spread(row, lambda run: run.report.seconds, "{:.1f}", " s"),
         size(row.memory.kept),
         size(row.memory.peak),

@@ -1,7 +1,7 @@
 """Memory and time of training against the number of time steps."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,43 +36,40 @@ def cost_against_steps(costs: Mapping[str, Sequence[Cost]], title: str = "") -> 
     ways = {name: sorted(own, key=lambda cost: cost.steps) for name, own in costs.items() if own}
     if not ways:
         raise ValueError("Expected the costs of at least one way to train.")
-    figure = new_figure(9.5, 4.0)
-    left, right = figure.subplots(1, 2, sharex=True)
-    for place, (name, own) in enumerate(ways.items()):
-        draw_line(left, name, [(c.steps, 1000 * c.seconds) for c in own if c.seconds], place)
-        draw_line(right, name, [(c.steps, c.bytes) for c in own if c.bytes], place)
-    left.set_title("time of a training step, ms")
-    right.set_title("memory kept for the backward pass")
+    seconds = {name: [(c.steps, 1000 * c.seconds) for c in own if c.seconds] for name, own in ways.items()}
+    kept = {name: [(c.steps, float(c.bytes)) for c in own if c.bytes] for name, own in ways.items()}
+    kinds = {"time of a training step, ms": seconds, "memory kept for the backward pass": kept}
+    measured = {what: lines for what, lines in kinds.items() if any(lines.values())}
+    figure = new_figure(1.9 + 3.8 * len(measured), 4.0)
     all_steps = sorted({cost.steps for own in ways.values() for cost in own})
-    for panel in (left, right):
-        scaled(panel, all_steps)
-    right.yaxis.set_major_formatter(lambda value, _: size(value))
-    handles = {text: h for panel in (left, right) for h, text in zip(*panel.get_legend_handles_labels(), strict=True)}
+    for panel, (what, lines) in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured.items(), strict=True):
+        draw_lines(panel, lines)
+        panel.set_title(what)
+        scaled(panel, all_steps, size if lines is kept else "{:g}".format)
+    handles = {text: h for panel in figure.axes for h, text in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside right upper")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def draw_line(panel: Any, name: str, points: Sequence[tuple[int, float]], place: int) -> None:
-    if points:
-        panel.plot(
-            *zip(*points, strict=True),
-            **look(place),
-            marker=MARKERS[place % len(MARKERS)],
-            mfc="white",
-            ms=5,
-            label=name,
-        )
+def draw_lines(panel: Any, lines: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    """lines: T and what it costs, by name; the place among all decides the look."""
+    for place, (name, points) in enumerate(lines.items()):
+        if points:
+            marker = {"marker": MARKERS[place % len(MARKERS)], "mfc": "white", "ms": 5}
+            panel.plot(*zip(*points, strict=True), **look(place), **marker, label=name)
 
 
-def scaled(panel: Any, all_steps: Sequence[int]) -> None:
+def scaled(panel: Any, all_steps: Sequence[int], form: Callable[[float], str]) -> None:
+    """Both axes logarithmic, ticks at the T that were measured. form: of the numbers on the other axis."""
     from matplotlib.ticker import LogLocator
 
     panel.set_xscale("log", base=2)
     panel.set_yscale("log")
     panel.set_xticks(all_steps, [str(steps) for steps in all_steps])
+    panel.set_xlim(all_steps[0] / 1.2, all_steps[-1] * 1.2)
     panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_major_formatter(lambda value, _: form(value))
     panel.minorticks_off()
     panel.set_xlabel("time steps T")
     panel.grid()

@@ -43,7 +43,7 @@ def potentials(record: Record, layer: str, neurons: Sequence[int] | None = None,
     figure.axes[-1].set_xlabel("time step")
     figure.axes[-1].set_xlim(-0.5, len(found.potentials) - 0.5)
     entries = {text: h for axes in figure.axes for h, text in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(entries.values(), entries.keys(), loc="outside upper right", ncols=len(entries))
+    figure.legend(entries.values(), entries.keys(), loc="outside upper right", ncols=min(3, len(entries)))
     return figure
 
 

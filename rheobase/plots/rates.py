@@ -84,5 +84,7 @@ def draw_rates(panel: Any, rates: Tensor, limit: float) -> None:
     for line, (text, colour) in enumerate(words):
         panel.text(0.98, 0.98 - 0.115 * line, text, transform=panel.transAxes, ha="right", va="top", color=colour)
     panel.set_xlim(-1.5 * width, limit)
-    panel.set_ylim(0, 1.5 * panel.get_ylim()[1])  # room for the words
+    top = panel.get_ylim()[1]
+    panel.set_yticks([tick for tick in panel.get_yticks() if tick <= min(100, top)])
+    panel.set_ylim(0, 1.5 * top)  # room for the words
     panel.grid(axis="y")

@@ -43,7 +43,7 @@ R = TypeVar("R")
 def matplotlib() -> ModuleType:
     """Raises ImportError, saying what to install, where it is missing."""
     try:
-        import matplotlib
+        import matplotlib.figure
     except ImportError as error:
         raise ImportError(
             "The picture needs matplotlib, which is not installed: `pip install 'rheobase[plot]'`."
@@ -64,10 +64,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 def new_figure(width: float, height: float) -> Any:
     """An empty figure, inches, that belongs to no window."""
-    matplotlib()
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
+    return matplotlib().figure.Figure(figsize=(width, height), layout="constrained")
 
 
 def save(figure: "Figure", path: str | Path, *, dpi: int = 150) -> Path:

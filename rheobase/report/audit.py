@@ -11,13 +11,14 @@ from rheobase.report.html import Markup, code, element, folded, joined, listed
 from rheobase.report.lines import Axes, Line, line_chart
 from rheobase.report.origin import environment, pictures, settings
 from rheobase.report.page import Chapter, Section
-from rheobase.report.table import Cell, table
-from rheobase.report.texts import cell, day, share
+from rheobase.report.table import Cell, Row, table
+from rheobase.report.texts import NONE, cell, day, share
 from rheobase.training.history import mapping, number, text
 
 DRAWN = ("audit.png",)
 GOOD = {"aligned": "good", "partly aligned": "warn"}
-LOST = {"reset": "reset", "normalisation": "norms’ statistics", "time": "time", "rest": "other terms"}
+FIGURES = ("cosine", "spread", "norm_ratio", "bias", "bias_by_chance", "noise", "exact_noise")
+LOST = {"reset": "reset", "normalisation": "norms' statistics", "time": "time", "rest": "other terms"}
 Values = Mapping[str, Any]
 
 
@@ -41,30 +42,47 @@ def audit_chapter(folder: Path, values: Values) -> Chapter:
 
 def headline(moments: Sequence[Values]) -> Markup:
     """What is wrong with the model, else which rules follow the exact gradient."""
-    last = moments[-1]
-    wrong = "".join(f"The model: {text(finding, 'text')}. " for finding in last.get("findings", [])[:1])
-    known = [(rule, value) for rule in last["rules"] if (value := cosine(rule)) is not None]
-    others = [(rule, value) for rule, value in known if text(rule, "rule") != text(rule, "exact")] or known
+    for finding in moments[-1].get("findings", []):
+        return joined((f"The model has a defect: {text(finding, 'text').partition(': ')[0]}.",))
+    return rules_sentence(moments[-1])
+
+
+def rules_sentence(last: Values) -> Markup:
+    known = [(value, rule) for rule in last["rules"] if (value := cosine(rule)) is not None]
+    others = [(value, rule) for value, rule in known if text(rule, "rule") != text(rule, "exact")] or known
     if not others:
-        return joined((wrong or "No rule has a gradient to compare.",))
-    bad = sorted(((value, rule) for rule, value in others if state(rule) != "aligned"), key=lambda pair: pair[0])
-    low, worst = min(((value, text(rule, "rule")) for rule, value in others))
+        return joined(("No rule has a gradient to compare.",))
+    others.sort(key=lambda pair: pair[0])
+    bad = [pair for pair in others if state(pair[1]) != "aligned"]
     if not bad:
+        low, worst = others[0]
         every = "Every rule" if len(others) > 1 else "It"
-        return joined((wrong, f"{every} follows the exact gradient: the least cosine is {low:.2f}, of ", code(worst), "."))
-    named = [joined((code(text(rule, "rule")), f" ({value:.2f})".replace("-", "−"))) for value, rule in bad[:3]]
+        return joined((f"{every} follows the exact gradient: the least cosine is {low:.2f}, of ", name(worst), "."))
+    named = [
+        joined((", " if place else "", name(rule), f" ({cosine_text(value)})"))
+        for place, (value, rule) in enumerate(bad[:3])
+    ]
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    told = [part for place, name in enumerate(named) for part in ((", " if place else ""), name)]
     verb = "strays" if len(bad) == 1 else "stray"
-    return joined((wrong, *told, f"{more} {verb} from the exact gradient; {len(others) - len(bad)} of {len(others)} rules follow it."))
+    rest = f"; {len(others) - len(bad)} of {len(others)} rules follow it" if len(bad) < len(others) else ""
+    return joined((*named, f"{more} {verb} from the exact gradient{rest}."))
 
 
 def notes(last: Values) -> list[str]:
-    count = last.get("batches", "?")
-    return [
-        "The number is the cosine between the rule’s gradient and the exact one of its objective: 1 is exact, 0 has nothing "
-        f"to do with it, below 0 it points away. {text(last, 'title').capitalize()}, mean over {count} batches."
-    ]
+    told = rules_sentence(last) if last.get("findings") else ""
+    return [*([told] if told else []),
+        "The number is the cosine between the rule's gradient and the exact one of its objective: 1 is exact, 0 has "
+        "nothing to do with it, below 0 it points away. "
+        f"{text(last, 'title').capitalize()}, mean over {last.get('batches', '?')} batches.",
+    ]  # fmt: skip
+
+
+def name(rule: Values) -> Markup:
+    return code(text(rule, "rule"))
+
+
+def cosine_text(value: float) -> str:
+    return f"{value:.2f}"
 
 
 def cosine(rule: Values) -> float | None:
@@ -77,19 +95,24 @@ def state(rule: Values) -> str:
 
 def verdicts(moments: Sequence[Values]) -> Markup:
     first, last = ({text(rule, "rule"): rule for rule in moment["rules"]} for moment in (moments[0], moments[-1]))
-    rows = []
-    for name, rule in last.items():
-        look = GOOD.get(state(rule), "bad")
-        both = [first.get(name, {}), rule] if len(moments) > 1 else [rule]
-        told = text(mapping(rule, "verdict"), "text").removeprefix(f"{state(rule)}: ")
-        told = told.removeprefix(f"{cosine(rule) or 0.0:.2f}").removeprefix("; ")
+    words = {rule_name: in_words(rule) for rule_name, rule in last.items()}
+    rows: list[Row] = []
+    for rule_name, rule in last.items():
+        both = [first.get(rule_name, {}), rule] if len(moments) > 1 else [rule]
         rows.append((
-            code(name), Cell(state(rule), look=look), *(cell(cosine(each), "{:.3f}") for each in both), Cell(told, look="wide"),
+            name(rule), Cell(state(rule), look=GOOD.get(state(rule), "bad")),
+            *(cell(cosine(each), "{:.3f}") for each in both),
+            *([Cell(words[rule_name], look="wide")] if any(words.values()) else []),
         ))  # fmt: skip
     when = ["start", "end"] if len(moments) > 1 else ["cosine"]
-    return table(
-        f"Of the whole gradient, {text(moments[-1], 'title')}.", ("rule", "verdict", *when, "in words"), rows
-    )
+    heads = ("rule", "verdict", *when, *(["in words"] if any(words.values()) else []))
+    return table(f"Of the whole gradient, {text(moments[-1], 'title')}.", heads, rows)
+
+
+def in_words(rule: Values) -> str:
+    """The verdict without its state and its cosine, which have columns of their own."""
+    told = text(mapping(rule, "verdict"), "text").removeprefix(f"{state(rule)}: ")
+    return told.removeprefix(f"{cosine(rule) or 0.0:.2f}").removeprefix("; ")
 
 
 def cosines(moments: Sequence[Values]) -> Section:
@@ -99,11 +122,15 @@ def cosines(moments: Sequence[Values]) -> Section:
         rules = [rule for rule in moment["rules"] if mapping(rule, "total")]
         layers = mapping(moment, "layers")
         columns = {
-            text(rule, "rule"): [*(number(mapping(mapping(rule, "of_layers"), name), "cosine") for name in layers), cosine(rule)]
+            text(rule, "rule"): [
+                *(number(mapping(mapping(rule, "of_layers"), layer), "cosine") for layer in layers), cosine(rule),
+            ]
             for rule in rules
         }  # fmt: skip
-        names = [f"{name} {kind}" for name, kind in layers.items()]
-        maps.append(heat_map(f"Cosine to the exact gradient, {text(moment, 'title')}.", [*names, "all"], columns, "layer"))
+        names = [f"{layer} {kind}" for layer, kind in layers.items()]
+        maps.append(
+            heat_map(f"Cosine to the exact gradient, {text(moment, 'title')}.", [*names, "all"], columns, "layer")
+        )
     parts = [maps[0], scale(), *(folded(text(moments[0], "title").capitalize(), each) for each in maps[1:])]
     if len(moments) > 1:
         lines = [
@@ -122,18 +149,18 @@ def of_rule(moment: Values, place: int) -> float:
 
 def losses(last: Values) -> Section:
     """By what the gradient is wrong, as a part of the exact one's length."""
-    rows, bars = [], []
+    rows, bars = list[Row](), list[Bar]()
     for look, rule in enumerate(last["rules"]):
         paths = mapping(rule, "paths")
         if not paths:
             continue
         errors = [number(lost(paths, cause), "error") for cause in LOST]
-        rows.append((code(text(rule, "rule")), *(cell(error, "{:.3f}") for error in errors)))
+        rows.append((name(rule), *(cell(error, "{:.3f}") for error in errors)))
         known = [(error, cause) for error, cause in zip(errors, LOST.values(), strict=True) if error is not None]
         most, cause = max(known, default=(0.0, ""))
         told = f"{most:.2f}, {cause}" if most >= 0.005 else "nothing"
         bars.append(Bar(text(rule, "rule"), most, told, look))
-    note = "as a part of the exact gradient’s length"
+    note = "as a part of the exact gradient's length"
     return Section("Where it is lost", [
         element("div", {"class": "charts"}, bar_chart("the largest loss of each rule", note, bars)),
         table(f"Lost through, {note}.", ("rule", *LOST.values()), rows),
@@ -145,30 +172,31 @@ def lost(paths: Values, cause: str) -> Values:
 
 
 def figures(last: Values) -> Section:
-    names = ("cosine", "spread", "norm_ratio", "bias", "bias_by_chance", "noise", "exact_noise")
-    rows, refused = [], []
+    rows, refused = list[Row](), list[Markup]()
     for rule in last["rules"]:
         total = mapping(rule, "total")
         if total:
-            rows.append((code(text(rule, "rule")), *(cell(number(total, name), "{:.3f}") for name in names)))
+            rows.append((name(rule), *(cell(number(total, figure), "{:.3f}") for figure in FIGURES)))
         else:
-            refused.append(joined((code(text(rule, "rule")), f" refused: {rule.get('refusal')}")))
+            refused.append(joined((name(rule), f" refused: {rule.get('refusal')}")))
     caption = (
-        "Means over the batches. Bias: what does not average out, beside what so many batches show by chance. Noise: the "
-        "variance over batches, in units of the mean’s squared length, beside the exact gradient’s."
+        "Means over the batches. Bias: what does not average out, beside what so many batches show by chance. Noise: "
+        "the variance over batches, in units of the mean's squared length, beside the exact gradient's."
     )
     heads = ("rule", "cosine", "spread", "length", "bias", "by chance", "noise", "exact noise")
     return Section("Bias and noise", [table(caption, heads, rows), *([listed(refused)] if refused else [])])
 
 
 def neurons(last: Values) -> Section:
-    rows = []
+    rows: list[Row] = []
     for layer in last.get("neurons", []):
         rate, ailment = number(layer, "rate"), text(layer, "ailment")
         rows.append((
-            code(text(layer, "name")), text(layer, "kind"), Cell("–") if rate is None else Cell(share(rate), rate),
+            code(text(layer, "name")), text(layer, "kind"), Cell(NONE) if rate is None else Cell(share(rate), rate),
             cell(number(layer, "sloped"), "{:.3f}"), cell(number(layer, "decay"), "{:.3g}"),
             Cell(ailment or "fires", look="bad" if ailment else "good"),
         ))  # fmt: skip
-    caption = "Sloped: the share of neurons and steps whose slopes carry the gradient, near 0 where almost all are zero."
+    caption = (
+        "Sloped: the share of neurons and steps whose slopes carry the gradient, near 0 where almost all are zero."
+    )
     return Section("Neurons", [table(caption, ("layer", "kind", "firing rate", "sloped", "decay", "state"), rows)])

@@ -10,7 +10,7 @@ from rheobase.report.html import Markup, code, element, folded, joined, listed, 
 from rheobase.report.lines import Axes, Line, line_chart
 from rheobase.report.page import Chapter, Section
 from rheobase.report.records import OURS, Bench, Case, Key, Place, benches
-from rheobase.report.table import Cell, table
+from rheobase.report.table import Cell, Row, table
 from rheobase.report.texts import NONE, brief, bytes_cell, cell, day, versions
 from rheobase.training.history import mapping
 
@@ -21,15 +21,21 @@ SHOWN = 12  # lines of a chart over T
 def benchmark_chapter(folder: Path, records: Sequence[Mapping[str, Any]]) -> Chapter:
     """records: the oldest first."""
     found = benches(records)
-    nets = list(dict.fromkeys(str(net) for record in records for kind in ("times", "memory") for net in nets_of(record[kind])))
+    nets = list(
+        dict.fromkeys(str(net) for record in records for kind in ("times", "memory") for net in nets_of(record[kind]))
+    )
     sections = [section for net in nets for section in net_sections(net, found)]
     machines = dict.fromkeys(str(mapping(record, "machine").get("cpu")) for record in records)
     days = list(dict.fromkeys(day(record)[:10] for record in records))
-    notes = ["Medians of training steps, each way under its better allocator setting. Kept: alive when the backward pass starts."]
+    notes = [
+        "Medians of training steps, each way under its better allocator setting. "
+        "Kept: alive when the backward pass starts."
+    ]
     if any(record.get("quick") for record in records):
         notes.insert(0, "A quick run on tiny networks: it shows that everything works; its figures mean nothing.")
     return Chapter(
-        f"Benchmarks {folder.resolve().name}", headline(nets, found), " · ".join([*machines, " to ".join({days[0]: 0, days[-1]: 0})]),
+        f"Benchmarks {folder.resolve().name}", headline(nets, found),
+        " · ".join([*machines, " to ".join(dict.fromkeys((days[0], days[-1])))]),
         [*sections, Section("How it was made", [origin(records)])], notes,
     )  # fmt: skip
 
@@ -47,8 +53,12 @@ def headline(nets: Sequence[str], found: Mapping[Place, Bench]) -> Markup:
             if ours and bench.reference and bench.rival is not None:
                 (_, name), case = min(ours.items(), key=lambda pair: pair[1].relative or 0.0)
                 speed = 1 / (case.relative or 1.0)
-                told = f" trains {net} {speed:.1f} times as fast as {bench.reference}’s fastest BPTT"
-                kept = f", keeping {case.kept / bench.rival.kept:.2g} of its memory" if case.kept and bench.rival.kept else ""
+                told = f" trains {net} {speed:.1f} times as fast as {bench.reference}'s fastest BPTT"
+                kept = (
+                    f", keeping {case.kept / bench.rival.kept:.2g} of its memory"
+                    if case.kept and bench.rival.kept
+                    else ""
+                )
                 return joined((code(name), f"{told}{kept} (T = {place[1]})."))
     ways = len({key for bench in found.values() for key in bench.cases})
     return joined((f"{ways} ways to train, measured on {', '.join(nets)}.",))
@@ -92,7 +102,7 @@ def bars(place: Place, bench: Bench) -> Iterator[Markup]:
         shown = [Bar(named(key), seconds, brief(seconds), colour(key)) for seconds, key in timed]
         yield bar_chart("time of a training step", at, shown)
     if kept:
-        shown = [Bar(named(key), bytes, size(bytes), colour(key), peak) for bytes, key, peak in kept]
+        shown = [Bar(named(key), count, size(count), colour(key), peak) for count, key, peak in kept]
         yield bar_chart("memory of a training step", f"{at}; full: kept for the backward pass; light: peak", shown)
 
 
@@ -114,14 +124,16 @@ def over_steps(places: Mapping[Place, Bench]) -> Iterator[Markup]:
         chosen.sort(key=lambda pair: pair[0][0] != OURS)
         lines = [Line(named(key), points, look) for look, (key, points) in enumerate(chosen[:SHOWN])]
         if lines:
-            yield line_chart(f"{title}, batch {largest}", lines, Axes("T", y_form=form, doubling=True, log=True, base=base))
+            yield line_chart(
+                f"{title}, batch {largest}", lines, Axes("T", y_form=form, doubling=True, log=True, base=base)
+            )
 
 
 def of_place(place: Place, bench: Bench) -> Markup:
     timed = bool(times_of(bench))
     heads = ["way to train", "library", *(["time"] if timed else []), *(["time, relative"] if bench.reference else [])]
     heads += ["memory kept", "peak memory"]
-    rows = []
+    rows: list[Row] = []
     for (library, name), case in bench.cases.items():
         if case.seconds is None and case.kept is None:
             continue
@@ -130,7 +142,7 @@ def of_place(place: Place, bench: Bench) -> Markup:
             *([cell(case.relative, "{:.2f}")] if bench.reference else []), bytes_cell(case.kept), bytes_cell(case.peak),
         ]  # fmt: skip
         rows.append((code(name), library, *cells))
-    against = f" Relative: to {bench.reference}’s fastest BPTT in the same run." if bench.reference else ""
+    against = f" Relative: to {bench.reference}'s fastest BPTT in the same run." if bench.reference else ""
     return table(f"{place[0]}, T = {place[1]}, batch {bench.batch}.{against}", heads, rows)
 
 
@@ -148,11 +160,20 @@ def colour(key: Key) -> int:
 
 
 def origin(records: Sequence[Mapping[str, Any]]) -> Markup:
-    rows = []
+    rows: list[Row] = []
     for record in records:
         machine = mapping(record, "machine")
-        where = f"{machine.get('gpu') if record.get('device') == 'cuda' else machine.get('cpu')}, {record.get('threads')} threads"
+        processor = machine.get("gpu" if record.get("device") == "cuda" else "cpu")
+        where = f"{processor}, {record.get('threads')} threads"
         changed = " with changes" if record.get("dirty") else ""
         commit = f"{str(record.get('commit') or 'unknown')[:12]}{changed}"
-        rows.append((day(record), code(commit), where, Cell(versions(record), look="wide"), f"{record.get('repeats')} after {record.get('warmup')}"))
+        rows.append(
+            (
+                day(record),
+                code(commit),
+                where,
+                Cell(versions(record), look="wide"),
+                f"{record.get('repeats')} after {record.get('warmup')}",
+            )
+        )
     return table("The records.", ("date", "commit", "where", "versions", "steps timed"), rows)

@@ -2,8 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -11,56 +10,23 @@ from typing import Any
 from rheobase.measure.table import size
 from rheobase.metrics import Metric
 from rheobase.report.bars import Bar, Dots, bar_chart, dot_chart
+from rheobase.report.compared import EXACT, Found, exact_of, found_in, headline
 from rheobase.report.heat import heat_map, scale
 from rheobase.report.html import Markup, code, element, folded, joined, listed
 from rheobase.report.lines import Axes, Line, line_chart
 from rheobase.report.origin import environment, pictures, settings
 from rheobase.report.page import Chapter, Section
-from rheobase.report.table import Cell, table
+from rheobase.report.table import Cell, Row, table
 from rheobase.report.texts import NONE, bytes_cell, cell, day, lasted, metric_named, span_cell
 from rheobase.training.history import mapping, number, text
 
-EXACT = "bptt"
-NEAR = 0.01  # of a share, or of a figure that is none, that a rule may be worse and still be as good
 DRAWN = ("compare.png",)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was recorded of one rule that did not refuse."""
-
-    rule: str
-    runs: Sequence[Mapping[str, Any]]
-    kept: float | None
-    peak: float | None
-
-    def values(self, name: str, within: str | None = None) -> list[float]:
-        """Of all seeds that have one."""
-        each = (run if within is None else mapping(run, within) for run in self.runs)
-        return [value for values in each if (value := number(values, name)) is not None and not math.isnan(value)]
-
-    def mean(self, name: str, within: str | None = None) -> float:
-        values = self.values(name, within)
-        return statistics.fmean(values) if values else math.nan
-
-    def spread(self, name: str) -> float:
-        """The sample standard deviation over the seeds, 0 for one."""
-        values = self.values(name)
-        return statistics.stdev(values) if len(values) > 1 else 0.0
-
-    @property
-    def score(self) -> float:
-        return self.mean("test_score")
+Along = Callable[[Sequence[Mapping[str, Any]]], list[float]]  # from epochs to places along an axis
 
 
 def comparison_chapter(folder: Path, values: Mapping[str, Any]) -> Chapter:
     """values: what `compare` wrote to results.json."""
-    rows = [row for row in values["rules"] if isinstance(row, dict)]
-    found = [
-        Found(text(row, "rule"), [run for run in row["runs"] if isinstance(run, dict)], number(row, "kept_bytes"), number(row, "peak_bytes"))
-        for row in rows if row.get("runs")
-    ]  # fmt: skip
-    refused = {text(row, "rule"): str(row.get("refusal")) for row in rows if not row.get("runs")}
+    found, refused = found_in(values)
     metric, shared = metric_named(mapping(values, "metrics").get("test")), mapping(values, "experiment")
     sections = [*result_sections(found, metric)] if found else []
     if refused:
@@ -73,49 +39,6 @@ def comparison_chapter(folder: Path, values: Mapping[str, Any]) -> Chapter:
         f"Comparison {folder.resolve().name}", headline(found, metric), " · ".join(filter(None, about)),
         [*sections, *pictures(folder, DRAWN), settings(values), environment(values)], notes(found),
     )  # fmt: skip
-
-
-def headline(found: Sequence[Found], metric: Metric) -> Markup:
-    """Which rule learns as well as BPTT with the least memory, or how far the next one is behind."""
-    if not found:
-        return joined(("Every rule refused.",))
-    exact = next((each for each in found if each.rule == EXACT), None)
-    others = [each for each in found if each is not exact and not math.isnan(each.score)]
-    sign = 1 if metric.higher_is_better else -1
-    best = max(others or found, key=lambda each: sign * each.score)
-    if exact is None or not others or math.isnan(exact.score):
-        return joined((code(best.rule), f" does best: {score(best, metric)}."))
-    good = [each for each in others if is_as_good(each, exact, metric)]
-    if not good:
-        return joined((
-            "No rule learns as well as ", code(EXACT), f" ({score(exact, metric)}). Next is ", code(best.rule),
-            f": {score(best, metric)}{cost(best, exact)}.",
-        ))  # fmt: skip
-    lean = min(good, key=lambda each: (math.inf if each.kept is None else each.kept, -sign * each.score))
-    told = (code(lean.rule), " learns as well as ", code(EXACT), f" ({score(lean, metric)} against {score(exact, metric)})")
-    return joined((*told, f"{cost(lean, exact)}."))
-
-
-def is_as_good(each: Found, exact: Found, metric: Metric) -> bool:
-    """No worse than the seeds differ, or than a point of a hundred."""
-    behind = (exact.score - each.score) * (1 if metric.higher_is_better else -1)
-    near = NEAR if metric.unit == "%" else NEAR * abs(exact.score)
-    return behind <= max(near, each.spread("test_score"), exact.spread("test_score"))
-
-
-def score(each: Found, metric: Metric) -> str:
-    return f"{metric.text(each.score)}"
-
-
-def cost(each: Found, exact: Found) -> str:
-    """What it keeps for the backward pass, beside the exact rule."""
-    if not each.kept or not exact.kept:
-        return ""
-    return f", keeping {ratio(each.kept / exact.kept)} of its memory for the backward pass"
-
-
-def ratio(value: float) -> str:
-    return f"{value:.1f} times" if value >= 10 else f"{value:.2g}" if value < 1 else f"{value:.1f} times"
 
 
 def notes(found: Sequence[Found]) -> list[str]:
@@ -141,11 +64,11 @@ def result_sections(found: Sequence[Found], metric: Metric) -> list[Section]:
 
 
 def overview(found: Sequence[Found], metric: Metric) -> Markup:
-    exact = next((each for each in found if each.rule == EXACT), None)
+    exact = exact_of(found)
     heads = ["rule", f"test {metric.name}", "time", "kept", "peak", "cosine, start", "cosine, end"]
     if exact is not None and exact.kept:
-        heads.insert(4, f"of {EXACT}’s")
-    rows = []
+        heads.insert(4, f"of {EXACT}'s")
+    rows: list[Row] = []
     for each in found:
         cells = [
             spread_cell(each, metric), span_cell(each.mean("seconds")), bytes_cell(each.kept), bytes_cell(each.peak),
@@ -155,8 +78,8 @@ def overview(found: Sequence[Found], metric: Metric) -> Markup:
             cells.insert(3, cell(each.kept and each.kept / exact.kept, "{:.2f}"))
         rows.append((code(each.rule), *cells))
     return table(
-        "Time: of training, without evaluation. Kept: bytes for the backward pass of a training step. Cosine: of the rule’s "
-        "gradient to the exact one of its objective, 1 where it is exact.",
+        "Time: of training, without evaluation. Kept: bytes for the backward pass of a training step. Cosine: of the "
+        "rule's gradient to the exact one of its objective, 1 where it is exact.",
         heads, rows,
     )  # fmt: skip
 
@@ -185,12 +108,23 @@ def charts(found: Sequence[Found], metric: Metric) -> list[Markup]:
         for look, each in looks
     ]  # fmt: skip
     memory = [
-        Bar(each.rule, each.kept or 0.0, f"{size(each.kept or 0.0)}, peak {size(each.peak or 0.0)}", look, each.peak or 0.0)
+        Bar(
+            each.rule,
+            each.kept or 0.0,
+            f"{size(each.kept or 0.0)}, peak {size(each.peak or 0.0)}",
+            look,
+            each.peak or 0.0,
+        )
         for look, each in looks
     ]
     times = [Bar(each.rule, each.mean("seconds"), lasted(each.mean("seconds")), look) for look, each in looks]
     return [
-        dot_chart(f"test {metric.name}{unit}", "a dot a seed, a stroke at their mean", scores, f"{{:.{metric.digits}f}}".format),
+        dot_chart(
+            f"test {metric.name}{unit}",
+            "a dot a seed, a stroke at their mean",
+            scores,
+            f"{{:.{metric.digits}f}}".format,
+        ),
         bar_chart("memory of a training step", "full: kept for the backward pass; light: peak", memory),
         bar_chart("training time", "without evaluation, mean of the seeds", times),
         dot_chart("cosine to the exact gradient", "ring: at the start; dot: at the end", cosines, "{:.3g}".format),
@@ -201,7 +135,13 @@ def seconds_of(epochs: Sequence[Mapping[str, Any]]) -> list[float]:
     return list(accumulate(number(epoch, "seconds") or 0.0 for epoch in epochs))
 
 
-def curves(title: str, label: str, found: Sequence[Found], metric: Metric, along: Any) -> Markup:
+def curves(
+    title: str,
+    label: str,
+    found: Sequence[Found],
+    metric: Metric,
+    along: Along,
+) -> Markup:
     """The first seed's validation scores."""
     lines = []
     for look, each in enumerate(found):
@@ -221,8 +161,14 @@ def agreement(found: Sequence[Found]) -> list[Section]:
         names = list(dict.fromkeys(name for known in by_rule.values() for name in known))
         if names:
             columns = {rule: [known.get(name) for name in names] for rule, known in by_rule.items()}
-            parts.append(heat_map(f"Cosine to the exact gradient {title}, mean of the seeds.", names, columns, "parameter"))
-    return [Section("Agreement with the exact gradient", [folded("Cosines by parameter", *parts, scale())])] if parts else []
+            parts.append(
+                heat_map(f"Cosine to the exact gradient {title}, mean of the seeds.", names, columns, "parameter")
+            )
+    return (
+        [Section("Agreement with the exact gradient", [folded("Cosines by parameter", *parts, scale())])]
+        if parts
+        else []
+    )
 
 
 def parameters(each: Found, when: str) -> dict[str, float]:
@@ -238,7 +184,7 @@ def parameters(each: Found, when: str) -> dict[str, float]:
 
 def by_seed(found: Sequence[Found], metric: Metric) -> Markup:
     heads = ("rule", "seed", f"test {metric.name}", "validation", "best epoch", "time", "cosine, start", "cosine, end")
-    rows = []
+    rows: list[Row] = []
     for each in found:
         for run in each.runs:
             scores = [number(run, f"{part}_score") for part in ("test", "validation")]

@@ -47,7 +47,9 @@ class Axes:
     def takes(self, point: Point) -> bool:
         """Whether there is a place for it."""
         x, y = point
-        return math.isfinite(x) and math.isfinite(y) and (y > 0 or self.log is not True) and (x > 0 or not self.doubling)
+        return (
+            math.isfinite(x) and math.isfinite(y) and (y > 0 or self.log is not True) and (x > 0 or not self.doubling)
+        )
 
     def scales(self, points: Sequence[Point]) -> tuple[Scale, Scale]:
         xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -123,7 +125,7 @@ class Plane:
             path = " ".join(f"{self.across(x):.1f},{self.up(y):.1f}" for x, y in run)
             yield element("polyline", {"class": f"line {look}", "points": path})
         known = [point for point in line.points if axes.takes(point)]
-        for x, y in known:
+        for x, y in known if len(known) <= DOTS else [point for point in known if point == line.ring]:
             told = element("title", {}, f"{line.name}, {axes.x} {axes.x_form(x)}: {axes.y_form(y)}")
             centre = {"cx": self.across(x), "cy": self.up(y)}
             if len(known) <= DOTS:

@@ -60,9 +60,7 @@ def pictures(folder: Path, drawn: Sequence[str]) -> Iterator[Section]:
             continue
         name = file.stem.replace("-", " ").replace("_", " ")
         image = {"src": f"data:image/png;base64,{base64.b64encode(content).decode()}", "alt": f"Picture: {name}"}
-        shown.append(
-            element("figure", {"class": "picture"}, element("figcaption", {}, name), element("img", image))
-        )
+        shown.append(element("figure", {"class": "picture"}, element("figcaption", {}, name), element("img", image)))
     if left_out:
         shown.append(paragraph(f"Too large to be shown here: {', '.join(left_out)}."))
     if shown:

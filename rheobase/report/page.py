@@ -50,14 +50,15 @@ def page(chapters: Sequence[Chapter]) -> str:
         Markup(f"<style>{style}</style>"),
     )  # fmt: skip
     main = element("main", {}, *(shown(chapters[0], 1) if len(chapters) == 1 else several(chapters)))
-    note = f"Written by rheobase {__version__}. Tables sort by a click on a heading; hold the pointer over a dot for its value."
+    note = f"Written by rheobase {__version__}. Click a heading to sort; hold the pointer over a dot for its value."
     body = element("body", {}, main, element("footer", {}, paragraph(note)), Markup(f"<script>{script}</script>"))
     return f'<!DOCTYPE html>\n<html lang="en">{head}\n{body}</html>\n'
 
 
 def policy(style: str, script: str) -> str:
     """Nothing is fetched, and no style or script but the page's own runs."""
-    return f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}; base-uri 'none'; form-action 'none'"
+    own = f"style-src {digest(style)}; script-src {digest(script)}"
+    return f"default-src 'none'; img-src data:; {own}; base-uri 'none'; form-action 'none'"
 
 
 def digest(text: str) -> str:

@@ -22,8 +22,9 @@ Key = tuple[str, str]  # library and case
 
 @dataclass
 class Case:
-    """One way to train at one place. seconds: of a step, under the better allocator setting. relative: to the reference.
+    """One way to train at one place.
 
+    seconds: of a step, under the better allocator setting. relative: the same, in units of the reference's.
     kept, peak: bytes. reason: why something is missing.
     """
 

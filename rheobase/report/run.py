@@ -10,7 +10,7 @@ from rheobase.report.html import Markup, code, element, folded, joined, listed, 
 from rheobase.report.lines import Axes, Line, Point, line_chart
 from rheobase.report.origin import environment, pictures, settings
 from rheobase.report.page import Chapter, Section
-from rheobase.report.table import Cell, table
+from rheobase.report.table import Cell, Row, table
 from rheobase.report.texts import NONE, bytes_cell, cell, day, lasted, share
 from rheobase.training.health import DEAD, SATURATED
 from rheobase.training.history import PastRun, mapping, number, read_run, text
@@ -39,7 +39,11 @@ def headline(run: PastRun) -> Markup:
     rule, data = code(text(run.settings, "rule") or "?"), code(text(run.settings, "data") or "?")
     score, metric = number(run.result, "test_score"), run.metric("test")
     if score is not None:
-        what = f"{metric.text(score)} test {metric.name}" if metric.unit else f"a test {metric.name} of {metric.text(score)}"
+        what = (
+            f"{metric.text(score)} test {metric.name}"
+            if metric.unit
+            else f"a test {metric.name} of {metric.text(score)}"
+        )
         return joined((rule, f" reaches {what} on ", data, f", trained in {lasted(run.seconds)}."))
     state = text(run.result, "state")
     does = {"failed": "failed after", "stopped": "was stopped after"}.get(state, "has done")
@@ -101,15 +105,28 @@ def curves(run: PastRun) -> Section:
         line_chart("train loss", [Line("train loss", points(run, "loss"), 4)], Axes("epoch", log=None)),
         line_chart(title, lines, Axes("epoch"), "a ring at the best epoch"),
     ]
-    return Section("Learning curves", [element("div", {"class": "charts"}, *charts), folded("Figures by epoch", figures(run))])
+    return Section(
+        "Learning curves", [element("div", {"class": "charts"}, *charts), folded("Figures by epoch", figures(run))]
+    )
 
 
 def figures(run: PastRun) -> Markup:
     train, valid = run.metric("train"), run.metric("validation")
-    heads = ("epoch", "loss", f"train {train.name}", f"validation {valid.name}", "learning rate", "time", "peak memory", "left out")
-    rows = []
+    heads = (
+        "epoch",
+        "loss",
+        f"train {train.name}",
+        f"validation {valid.name}",
+        "learning rate",
+        "time",
+        "peak memory",
+        "left out",
+    )
+    rows: list[Row] = []
     for n, epoch in numbered(run):
-        scores = [(metric, number(epoch, f"{part}_score")) for part, metric in (("train", train), ("validation", valid))]
+        scores = [
+            (metric, number(epoch, f"{part}_score")) for part, metric in (("train", train), ("validation", valid))
+        ]
         rows.append((
             Cell(str(n), n), cell(number(epoch, "loss"), "{:.4f}"),
             *(Cell(NONE) if score is None else Cell(metric.text(score), score) for metric, score in scores),
@@ -177,5 +194,7 @@ def troubles(run: PastRun) -> Iterator[Markup]:
     if skipped:
         where = ", ".join(f"{count} in epoch {n}" for n, count in list(skipped.items())[:10])
         more = ", …" if len(skipped) > 10 else ""
-        yield joined((f"{sum(skipped.values())} batches were left out, their loss or gradient was no number: {where}{more}.",))
+        yield joined(
+            (f"{sum(skipped.values())} batches were left out, their loss or gradient was no number: {where}{more}.",)
+        )
     yield from (joined((note,)) for note in run.notes)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 ROUND = (1, 2, 2.5, 5, 10)
 MOST = 8  # ticks of a logarithmic axis
+TINY = 1e-30  # no axis is finer
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ def linear(values: Iterable[float], count: int = 5, *, whole: bool = False) -> S
         first, last = math.ceil(low / step), math.floor(high / step)
         return Scale(low, high, tuple(step * i for i in range(first, last + 1)))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return Scale(step * first, step * last, tuple(round(step * i, 12) for i in range(first, last + 1)))
+    return Scale(step * first, step * last, tuple(float(f"{step * i:.12g}") for i in range(first, last + 1)))
 
 
 def logarithmic(values: Iterable[float], base: int = 10) -> Scale:
-    """Around the values, all above 0. Ticks: powers of the base, 10 or 2; where 10 has few, also twice and five times."""
+    """Around the values, all above 0. Ticks: powers of the base, 10 or 2; of 10 also twice and five times, if few."""
     low, high = min(values := list(values)), max(values)
     parts = (1, 2, 5) if base == 10 else (1,)
     first, last = math.floor(math.log(low, base)) - 1, math.ceil(math.log(high, base)) + 1
@@ -59,8 +60,8 @@ def ends(values: Iterable[float]) -> tuple[float, float]:
     """The least and the largest; apart also where they are the same."""
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(known), max(known)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        room = abs(low) / 20 or 0.5
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), TINY):
+        room = abs(low) / 20 if abs(low) > TINY else 0.5
         return low - room, high + room
     return low, high
 
@@ -74,4 +75,4 @@ def step_of(rough: float) -> float:
 def number(value: float) -> str:
     """As short as an axis wants it."""
     text = f"{value:.6g}" if 1e-4 <= abs(value) < 1e6 or not value else f"{value:.0e}"
-    return text.replace("-", "−")
+    return text

@@ -18,9 +18,10 @@ class Cell:
 
 
 Entry = str | Cell
+Row = Sequence[Entry]
 
 
-def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Entry]], look: str | None = None) -> Markup:
+def table(caption: str, heads: Sequence[str], rows: Sequence[Row], look: str | None = None) -> Markup:
     """The first entry of each row names it. caption: what the table tells. look: a class of the style sheet."""
     cells = [[entry if isinstance(entry, Cell) else Cell(entry) for entry in row] for row in rows]
     numeric = [any(row[place].value is not None for row in cells) for place in range(len(heads))]
@@ -28,9 +29,7 @@ def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Entry]], l
         element("th", {"scope": "col", "class": "n" if number else None}, title)
         for title, number in zip(heads, numeric, strict=True)
     ]
-    body = [
-        element("tr", {}, *(shown(cell, place, numeric[place]) for place, cell in enumerate(row))) for row in cells
-    ]
+    body = [element("tr", {}, *(shown(cell, place, numeric[place]) for place, cell in enumerate(row))) for row in cells]
     made = element(
         "table", {"data-sorts": "", "class": look}, element("caption", {}, caption),
         element("thead", {}, element("tr", {}, *head)), element("tbody", {}, *body),
@@ -53,7 +52,7 @@ def settings_table(caption: str, values: Mapping[str, Any], usual: Mapping[str, 
     rows = []
     for name, value in values.items():
         changed = name in usual and usual[name] != value
-        text = "–" if value is None else value if isinstance(value, str) else str(value)
+        text = "-" if value is None else value if isinstance(value, str) else str(value)
         rows.append((name.replace("_", " "), Cell(code(text), look="changed" if changed else "")))
     return table(caption, ("setting", "value"), rows)
 

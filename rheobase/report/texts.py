@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rheobase.metrics import ACCURACY, METRICS, Metric
 from rheobase.measure.table import size
+from rheobase.metrics import ACCURACY, METRICS, Metric
 from rheobase.report.table import Cell
 from rheobase.training.history import mapping, text
 from rheobase.training.progress import clock
 
-NONE = "–"
+NONE = "-"
 
 
 def day(values: Mapping[str, Any]) -> str:
@@ -44,7 +44,7 @@ def share(value: float) -> str:
 
 def cell(value: float | None, form: str, look: str = "") -> Cell:
     """A number, a dash where there is none. form: as of `str.format`."""
-    return Cell(NONE) if value is None or math.isnan(value) else Cell(form.format(value).replace("-", "−"), value, look)
+    return Cell(NONE) if value is None or math.isnan(value) else Cell(form.format(value), value, look)
 
 
 def bytes_cell(count: float | None) -> Cell:

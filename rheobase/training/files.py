@@ -19,6 +19,10 @@ CONFIG, METRICS, WEIGHTS, CHECKPOINT, PREVIOUS, RESULT = (
     "config.json", "metrics.jsonl", "weights.safetensors", "checkpoint.pt", "checkpoint.previous.pt", "result.json",
 )  # fmt: skip
 DIFFS = ("git.diff", "rheobase.diff")
+PICTURES = tuple(
+    f"{name}.png" for name in ("curves", "confusion", "raster", "rates", "potentials", "frames", "filters")
+)
+REPORT = "report.html"
 FILES = (CONFIG, METRICS, WEIGHTS, CHECKPOINT, PREVIOUS, RESULT)
 
 
@@ -211,7 +215,7 @@ def claim(folder: Path, *, overwrite: bool) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         if not overwrite:
             raise FileExistsError(f"{folder} is not empty: name another folder, or overwrite it with --overwrite.")
-        for name in FILES:
+        for name in (*FILES, *PICTURES, REPORT):
             (folder / name).unlink(missing_ok=True)
         clear_leftovers(folder)
     with disk_errors(folder / CONFIG):

@@ -23,7 +23,7 @@ _GRID = tuple(2 ** (place / 4) for place in range(97))  # samples at which a nee
 
 @dataclass(frozen=True)
 class Need:
-    """The bytes that a batch takes at most, beyond model and data: convex in its samples, and given at `_GRID`."""
+    """What batches take: bytes beyond model and data, or seconds. Convex in their samples, and given at `_GRID`."""
 
     table: tuple[float, ...]
 
@@ -43,6 +43,9 @@ class Need:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.at(middle) <= limit else (low, middle - 1)
         return low
+
+    def plus(self, fixed: float, per_sample: float) -> "Need":
+        return Need(tuple(n + fixed + per_sample * x for n, x in zip(self.table, _GRID, strict=True)))
 
     def towards(self, other: "Need", share: float) -> "Need":
         """This at share 0, `other` at 1, and on along the same line."""

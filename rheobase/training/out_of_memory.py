@@ -27,7 +27,7 @@ _SIGNS = (
     "could not create a primitive",
     "std::bad_alloc",
 )
-_SHARE = 0.7  # of the free memory is counted on: the rest goes to gaps between blocks and to what is not measured
+SHARE = 0.7  # of the free memory is counted on: the rest goes to gaps between blocks and to what is not measured
 _LEAST = 64 * 2**20  # with less, libraries crash where they cannot allocate
 
 
@@ -75,7 +75,7 @@ def _report(model: nn.Module, rule: Rule, xs: Tensor, target: Target, loss: Loss
         head = f"Out of memory: {batch}; {have}, and not even {min(2, samples)} samples fit under {rule_text(rule)}."
     else:
         head = f"Out of memory: {batch}, needs about {_size(usual.at(samples))} under {rule_text(rule)}; {have}."
-    most = None if free is None else _SHARE * free
+    most = None if free is None else SHARE * free
     fitting = list(_fitting(model, rule, usual, xs, target, loss, most))
     if not fitting:
         return f"{head} Nothing tried fits: take a smaller model, fewer steps, or a machine with more memory."

@@ -8,6 +8,7 @@ from torch import nn
 
 import rheobase as rb
 from rheobase.measure import gradient_cosine
+from rheobase.measure.agreement import gradient_of
 
 
 @dataclass(frozen=True)
@@ -69,3 +70,12 @@ def test_measuring_changes_neither_the_model_nor_the_random_state():
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_gradient_taken_on_the_model_itself_leaves_no_trace_either():
+    model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), rb.LIF(), nn.Linear(4, 3)).double()
+    before = copy.deepcopy(model.state_dict())
+    xs, target = torch.rand(2, 3, 6).double(), torch.tensor([0, 1, 2])
+    assert gradient_of(rb.BPTT(), model, xs, target, rb.losses.cross_entropy)["3.weight"].norm() > 0
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())

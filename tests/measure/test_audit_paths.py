@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -116,17 +117,44 @@ def test_shares_and_rest_add_up_to_what_is_wrong():
         parts = gradient(rule, net, *given)
         return torch.cat([part.flatten() for part in parts.values()])
 
-    exact = flat(rb.BPTT(), model)
+    exact, own = flat(rb.BPTT(), model), flat(rb.OTTT(), model)
     cuts = torch.stack(
         [flat(rb.BPTT(), cut(model)) - exact for cut in (without_reset, without_statistics, without_time)]
     )
-    wrong = flat(rb.OTTT(), model) - exact
-    shares = torch.linalg.lstsq(cuts.t(), wrong[:, None]).solution.flatten()
-    assert [path.dropped for path in paths.each.values()] == pytest.approx(shares.tolist(), rel=1e-6)
-    rest = wrong - shares @ cuts
+    scale, *shares = torch.linalg.lstsq(torch.stack([exact, *cuts]).t(), own[:, None]).solution.flatten()
+    assert paths.scale == pytest.approx(float(scale), rel=1e-6)
+    assert [path.dropped for path in paths.each.values()] == pytest.approx([float(s / scale) for s in shares], rel=1e-6)
+    rest = own / scale - exact - torch.stack(shares) / scale @ cuts
     assert paths.rest.error == pytest.approx(float(rest.norm() / exact.norm()), rel=1e-6)
     for path, share, cut in zip(paths.each.values(), shares, cuts, strict=True):
-        assert path.lost.error == pytest.approx(float(abs(share) * cut.norm() / exact.norm()), rel=1e-6)
+        assert path.lost.error == pytest.approx(float((share / scale).abs() * cut.norm() / exact.norm()), rel=1e-6)
+
+
+@pytest.mark.parametrize("factor", [0.1, 30.0])
+def test_a_length_that_is_wrong_everywhere_alike_is_no_loss(factor):
+    class Scaled:
+        exact = rb.BPTT()
+
+        def backward(self, model, xs, target, *, loss, after_step=None, backward=torch.Tensor.backward):
+            rb.SLTT().backward(model, xs, target, loss=lambda *pair: factor * loss(*pair))
+
+    paths = found(Scaled(), deep())
+    assert paths.scale == pytest.approx(factor)
+    assert [path.dropped for path in paths.each.values()] == pytest.approx([0, 0, 1], abs=1e-6)
+    assert paths.rest.error < 1e-6
+
+
+def test_a_rule_that_points_away_has_its_deviation_explained_all_the_same():
+    class Opposed:
+        exact = rb.BPTT()
+
+        def backward(self, model, xs, target, *, loss, after_step=None, backward=torch.Tensor.backward):
+            rb.BPTT().backward(model, xs, target, loss=lambda *pair: -loss(*pair))
+
+    paths = found(Opposed(), hidden(detach_reset=True))
+    assert paths.scale == 1.0
+    assert paths.main == "rest"
+    assert math.isfinite(paths.rest.error)
 
 
 def test_each_layer_has_its_own_shares():

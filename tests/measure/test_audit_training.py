@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
+import rheobase as rb
 from rheobase.measure import audit_training as training
 from rheobase.measure.audit import Audit, RuleAudit
 from rheobase.measure.audit_figure import audit_figure
@@ -87,6 +89,14 @@ def test_rules_take_the_chunk_of_the_experiment_and_those_it_does_not_allow_are_
     assert (kept.rule, kept.refusal) == ("sltt", None)
 
 
+def test_audits_are_made_in_train_mode():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), rb.LIF(), nn.Linear(8, 10))
+    data = SMALL.load_data()
+    first, second = (training.audited(SMALL, net.train(mode), data, ["bptt"], FEW) for mode in (True, False))
+    assert same(first, second)
+    assert first.rules[0].paths.each["normalisation"].without.cosine < 0.999
+
+
 @pytest.mark.parametrize("at", [(3,), (-1,), ()])
 def test_audits_outside_of_the_training_are_refused(at):
     with pytest.raises(ValueError, match="after 0 to 2 epochs"):
@@ -144,7 +154,7 @@ def invented(layers, rules, cosine):
     """An audit with this cosine everywhere."""
     figures = Figures(cosine, 0.1, 1.0, 0.2, 0.1, 1.0, 1.0, 0.5)
     like = Likeness(0.9, 1.0, 0.3)
-    paths = Paths({name: Path(like, like, 0.5, like) for name in ("reset", "normalisation", "time")}, like)
+    paths = Paths({name: Path(like, like, 0.5, like) for name in ("reset", "normalisation", "time")}, like, 1.0)
     names = {f"block{i}.convolution_with_a_long_name{i}": "Conv2d" for i in range(layers)}
     made = [RuleAudit(rule, "bptt", figures, dict.fromkeys(names, figures), {}, paths) for rule in rules]
     return Audit((*made, RuleAudit("no", refusal="no")), names, (), 1, 1)

@@ -111,6 +111,13 @@ def test_potentials_show_the_potential_the_threshold_and_the_spikes() -> None:
     assert times
 
 
+def test_potentials_of_a_chosen_neuron_are_found_by_its_number_in_the_layer() -> None:
+    found = recorded(neurons={"1": [7, 2]})
+    panel = plots.potentials(found, "1", [2]).axes[0]
+    assert panel.get_title(loc="left") == "layer '1', neuron 2"
+    assert torch.equal(torch.as_tensor(panel.lines[0].get_ydata()), found["1"].potentials[:, 0, 1])
+
+
 def test_a_threshold_that_stays_is_a_level() -> None:
     panel = plots.potentials(recorded(), "1", [1]).axes[0]
     (threshold,) = (line for line in panel.lines if line.get_label() == "threshold")

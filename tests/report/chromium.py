@@ -6,12 +6,20 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 PATIENCE = 60.0  # seconds
+# Becomes the program of the words from the third on, with the two descriptors as 3 and 4.
+PLACED = """
+import os, sys
+for given, place in ((int(sys.argv[1]), 200), (int(sys.argv[2]), 201), (200, 3), (201, 4)):
+    os.dup2(given, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-extensions", "--remote-debugging-pipe", "about:blank",
@@ -24,7 +32,7 @@ def chromium(profile):
     given, taken = os.pipe(), os.pipe()  # the browser reads from its descriptor 3 and writes to its 4
     command = [PROGRAM, *FLAGS[:-1], f"--user-data-dir={profile}", FLAGS[-1]]
     process = subprocess.Popen(
-        ["sh", "-c", f'exec "$@" 3<&{given[0]} 4>&{taken[1]}', "sh", *command],
+        [sys.executable, "-c", PLACED, str(given[0]), str(taken[1]), *command],
         pass_fds=(given[0], taken[1]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(given[0])
@@ -89,7 +97,9 @@ class Browser:
     def open(self, path, *, width=1280, height=900, dark=False):
         """Shows the file; a narrow window is a phone's."""
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
         self.call("Emulation.setEmulatedMedia", features=scheme)
         self.loaded = False
         self.call("Page.navigate", url=Path(path).resolve().as_uri())
