@@ -38,8 +38,8 @@ TEXTS |= {
         "epochs: far from trained to the end, so this compares how fast rules learn, not where they arrive. RateBP, "
         "OTTT and SLTT are within one point of BPTT on average (one of RateBP's three seeds is four points below, in "
         "training it is not). S-TLLR is 1.8 points behind, SLTT(1) 3.4: their gradients agree least with BPTT's, as "
-        "the cosines say, SLTT(1)'s because it learns at one step of four. It also takes half the time, so at equal time it "
-        "is not behind by as much. Other work ran on the machine: times of one rule differ by up to 2.5.",
+        "the cosines say, SLTT(1)'s because it learns at one step of four, for which it takes half the time. "
+        "Other work ran on the machine: times of one rule differ by up to 2.5.",
     ),
 }
 

@@ -27,13 +27,15 @@ Along = Callable[[Sequence[Mapping[str, Any]]], list[float]]  # from epochs to p
 def comparison_chapter(folder: Path, values: Mapping[str, Any]) -> Chapter:
     """values: what `compare` wrote to results.json."""
     found, refused = found_in(values)
-    metric, shared = metric_named(mapping(values, "metrics").get("test")), mapping(values, "experiment")
-    sections = [*result_sections(found, metric)] if found else []
+    metrics, shared = mapping(values, "metrics"), mapping(values, "experiment")
+    metric = metric_named(metrics.get("test"))
+    valid = metric_named(metrics.get("validation", metric.name))
+    sections = [*result_sections(found, metric, valid)] if found else []
     if refused:
         told = [joined((code(rule), f": {reason}")) for rule, reason in refused.items()]
         sections.append(Section("Rules that refused", [listed(told)]))
     if found:
-        sections.append(Section("Each seed", [by_seed(found, metric)]))
+        sections.append(Section("Each seed", [by_seed(found, metric, valid)]))
     about = [text(shared, "model"), text(shared, "data"), f"{shared.get('epochs', '?')} epochs", day(values)]
     return Chapter(
         f"Comparison {folder.resolve().name}", headline(found, metric), " · ".join(filter(None, about)),
@@ -51,10 +53,10 @@ def notes(found: Sequence[Found]) -> list[str]:
     return [" ".join(told)]
 
 
-def result_sections(found: Sequence[Found], metric: Metric) -> list[Section]:
+def result_sections(found: Sequence[Found], metric: Metric, valid: Metric) -> list[Section]:
     learned = [
-        curves("by epoch", "epoch", found, metric, lambda epochs: [float(i) for i in range(1, len(epochs) + 1)]),
-        curves("by training time", "seconds of training", found, metric, seconds_of),
+        curves("by epoch", "epoch", found, valid, lambda epochs: [float(i) for i in range(1, len(epochs) + 1)]),
+        curves("by training time", "seconds of training", found, valid, seconds_of),
     ]
     return [
         Section("The rules", [overview(found, metric), element("div", {"class": "charts"}, *charts(found, metric))]),
@@ -182,16 +184,16 @@ def parameters(each: Found, when: str) -> dict[str, float]:
     return {name: statistics.fmean(values) for name, values in known.items()}
 
 
-def by_seed(found: Sequence[Found], metric: Metric) -> Markup:
+def by_seed(found: Sequence[Found], metric: Metric, valid: Metric) -> Markup:
     heads = ("rule", "seed", f"test {metric.name}", "validation", "best epoch", "time", "cosine, start", "cosine, end")
     rows: list[Row] = []
     for each in found:
         for run in each.runs:
-            scores = [number(run, f"{part}_score") for part in ("test", "validation")]
+            scores = [(own, number(run, f"{part}_score")) for part, own in (("test", metric), ("validation", valid))]
             cosines = [number(mapping(run, when), "cosine") for when in ("agreement_before", "agreement_after")]
             rows.append((
                 code(each.rule), cell(number(run, "seed"), "{:.0f}"),
-                *(Cell(NONE) if value is None else Cell(metric.text(value), value) for value in scores),
+                *(Cell(NONE) if value is None else Cell(own.text(value), value) for own, value in scores),
                 cell(number(run, "best_epoch"), "{:.0f}"), span_cell(number(run, "seconds")),
                 *(cell(value, "{:.3f}") for value in cosines),
             ))  # fmt: skip

@@ -50,6 +50,16 @@ def test_of_a_metric_that_falls_the_least_is_the_best(tmp_path):
     assert headline(page) == "sltt does best: 1.250 px."
 
 
+def test_validation_has_a_metric_of_its_own(tmp_path):
+    folder = made.comparison(tmp_path, [made.rule("sltt", [1.25])], "endpoint error")
+    found = json.loads((folder / "results.json").read_text())
+    made.write(folder / "results.json", found | {"metrics": {"test": "endpoint error", "validation": "flow loss"}})
+    page = report([folder])
+    assert table_with(page, "seed")["sltt"]["test endpoint error"] == "1.250 px"
+    assert table_with(page, "seed")["sltt"]["validation"] == "0.9000"
+    assert "validation flow loss, by epoch" in page
+
+
 def test_the_table_has_mean_and_spread_memory_and_cosines(tmp_path):
     page = page_of(
         tmp_path, made.rule("bptt", [0.9, 0.8], kept=4096), made.rule("sltt", [0.5, 0.5], kept=1024, seconds=61)
