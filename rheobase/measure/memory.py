@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rheobase.allocations import peak_bytes as peak_bytes
+from rheobase.allocations import peak_bytes
 from rheobase.rules.rule import Loss, Rule
 from rheobase.sequence import PerStep, Target
 
