@@ -10,6 +10,7 @@ from benchmarks.cases import CASES, chosen
 from benchmarks.driver import Suite, run
 from benchmarks.nets import NETS
 from benchmarks.report import write_report
+from rheobase.report import write_report as write_page
 
 SETTINGS = {
     "default": ("default",),
@@ -79,7 +80,7 @@ def main(arguments: list[str]) -> None:
         times=given.only != "memory",
     )
     write_report([run(suite, given.out)], given.out)
-    print(f"{given.out}/results.md")
+    print(f"{given.out}/results.md, {write_page([given.out])}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Several rules on the same task: accuracy, time, memory, and how good their gradients are."""
 
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,16 @@ class RuleRun:
 
 @dataclass(frozen=True)
 class Row:
-    """What was found about one rule; `refusal` says why there is nothing."""
+    """What was found about one rule; `refusal` says why there is nothing.
+
+    metrics: what the scores of the train, validation and test part are.
+    """
 
     rule: str
     runs: tuple[RuleRun, ...] = ()
     memory: TrainingMemory | None = None
     refusal: str | None = None
+    metrics: Mapping[str, str] = field(default_factory=dict)
 
     def mean(self, value: Callable[[RuleRun], float]) -> float:
         return statistics.fmean(value(run) for run in self.runs)
@@ -98,7 +102,8 @@ def measured(
             runs.append(RuleRun(seed, report, before, after))
     except (*REFUSALS, DivergedError) as error:
         return Row(text, refusal=str(error))
-    return Row(text, tuple(runs), memory)
+    names = {part: getattr(data, part).metric.name for part in ("train", "validation", "test")}
+    return Row(text, tuple(runs), memory, metrics=names)
 
 
 def first_batch(experiment: Experiment, data: Data | FlowData) -> tuple[nn.Module, Tensor, Tensor]:
@@ -115,6 +120,7 @@ def results(base: Experiment, rows: Sequence[Row], command: Sequence[str] | None
     shared = {name: value for name, value in base.settings().items() if name not in ("rule", "seed")}
     return {
         **environment(device_named(base.device), command),
+        "metrics": dict(next((row.metrics for row in rows if row.metrics), {})),
         "experiment": shared,
         "rules": [row_results(row) for row in rows],
     }
