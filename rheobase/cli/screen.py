@@ -10,7 +10,7 @@ _COMMANDS = (
     ("rheobase compare", "train with several rules; table, JSON, picture", "rheobase compare bptt sltt ottt"),
     ("rheobase evaluate", "the test accuracy of a run", "rheobase evaluate runs/mine"),
     ("rheobase resume", "go on with a run that was stopped", "rheobase resume runs/mine"),
-    ("rheobase audit", "how far each rule's gradient is from the exact one, and why", "rheobase audit runs/mine"),
+    ("rheobase audit", "how good each rule's gradient is, and why", "rheobase audit runs/mine"),
     ("rheobase profile", "what each layer computes, keeps and costs", "rheobase profile --model vgg11 --data cifar10"),
     ("rheobase plan", "which rule and batch fit your memory", "rheobase plan --steps 32 --memory 8GiB"),
     ("rheobase report", "one page of a run or a comparison", "rheobase report runs/mine"),

@@ -1,4 +1,5 @@
 import csv
+import importlib
 import io
 import json
 import math
@@ -10,7 +11,6 @@ from rich.console import Console
 from torch import nn
 
 import rheobase as rb
-from rheobase.measure import audit_training as training
 from rheobase.measure.audit import Audit, RuleAudit
 from rheobase.measure.audit_figure import audit_figure
 from rheobase.measure.audit_files import results, write_audit
@@ -20,6 +20,8 @@ from rheobase.measure.audit_table import sentences, table
 from rheobase.measure.audit_training import Moment, Sampling, audit_run
 from rheobase.training import Experiment, fit
 from rheobase.training.loop import Loop
+
+training = importlib.import_module("rheobase.measure.audit_training")  # its function has the same name
 
 SMALL = Experiment(
     data="digits(steps=3, limit=120, evaluation_limit=60)", model="mlp(hidden=[12])", neuron="lif(threshold=0.5)",

@@ -74,7 +74,7 @@ def test_a_thousand_steps_of_any_rule_hold_no_more_than_the_first_ones(tmp_path,
 
 
 def test_a_run_that_keeps_something_of_each_batch_is_noticed(tmp_path):
-    watch = Watch(leak=8000)
+    watch = Watch(leak=40_000)
     memory, objects, files = run(tmp_path / "run", "bptt", 500, watch)
     for _, handle in watch.kept:
         if handle is not None:
