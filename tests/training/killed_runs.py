@@ -114,7 +114,7 @@ def killed_at_random(folder, events):
     """Where each of the kills left the last checkpoint, and how many batches it cost; what came of the run."""
     draw, positions, lost = random.Random(0), [], []
     while len(positions) < KILLS:
-        last, save_every = draw.randrange(1, events // 5), 1000 if len(positions) % 4 == 3 else 0
+        last, save_every = draw.randrange(1, events // 4), 1000 if len(positions) % 4 == 3 else 0
 
         def work(last=last, save_every=save_every):
             counting = Counting(folder, last)

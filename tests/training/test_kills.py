@@ -22,7 +22,7 @@ def test_a_run_killed_at_twenty_random_moments_ends_as_if_it_never_stopped(after
 def test_what_was_saved_is_never_lost_by_a_kill(after):
     positions, lost = after["random"]["positions"], after["random"]["lost"]
     assert positions == sorted(positions)
-    assert len({position // 1000 for position in positions}) > 1  # kills in several epochs
+    assert len({position // 1000 for position in positions}) > 2  # kills in several epochs
     assert sum(position % 1000 > 0 for position in positions) > 5  # and within them
     assert max(lost) <= 1  # the batch in progress
 
