@@ -28,6 +28,12 @@ def allocations(call: Callable[[], object]) -> list[int]:
     """
     gc.collect()  # what is let go of meanwhile should be the call's own
     profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True)
+    run_under(profiler, call)
+    return changes(profiler)
+
+
+def run_under(profiler: torch.profiler.profile, call: Callable[[], object]) -> None:
+    """Runs `call` with the profiler on, without what it writes of itself."""
     with quiet_stderr():
         profiler.start()
     try:
@@ -35,7 +41,6 @@ def allocations(call: Callable[[], object]) -> list[int]:
     finally:
         with quiet_stderr():
             profiler.stop()
-    return changes(profiler)
 
 
 def changes(profiler: torch.profiler.profile) -> list[int]:

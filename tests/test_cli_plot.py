@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from rheobase.cli import picturing
 from rheobase.cli.picturing import DRAWN, USUAL, Asked, draw_confusion, draw_potentials, draw_raster, draw_rates, plot
 from rheobase.training import Experiment, fit
-from rheobase.training.files import read_json, write_json
+from rheobase.training.files import PICTURES, read_json, write_json
 
 SMALL = Experiment(data="digits(steps=5, limit=64, evaluation_limit=24)", model="mlp(hidden=[12, 8])", epochs=1)
 
@@ -83,3 +83,7 @@ def test_what_a_run_does_not_have_is_refused(folder: Path) -> None:
         draw_raster(asked(folder, layer="lif"))
     with pytest.raises(FileNotFoundError, match="No file"):
         plot(folder / "none", ("confusion",))
+
+
+def test_a_run_that_is_overwritten_loses_every_picture_of_the_one_before() -> None:
+    assert set(PICTURES) == {f"{name}.png" for name in DRAWN}

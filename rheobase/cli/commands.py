@@ -9,11 +9,10 @@ from rich.markup import escape
 
 from rheobase.cli.flags import DEFAULT, Flags, Folder, Kind, Loggers, Switch, command, new_folder, with_data_options
 from rheobase.cli.screen import fail
-from rheobase.distributed import World, world_of
+from rheobase.distributed import World, device_named, world_of
 from rheobase.precision import Precision
 from rheobase.training import ConsoleProgress, Interrupted, Report, Silent, fit, load_run, resume, rule_text
 from rheobase.training.choice import read_call
-from rheobase.training.environment import device_named
 from rheobase.training.environment import threads as use_threads
 from rheobase.training.evaluate import evaluate as score_of
 from rheobase.training.evaluate import read_experiment

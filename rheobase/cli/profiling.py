@@ -13,6 +13,7 @@ from rheobase.chunks import Chunk, budget
 from rheobase.cli.flags import DEFAULT, Flags, Switch, command, new_folder, with_data_options
 from rheobase.cli.screen import WIDE
 from rheobase.datasets import Data, FlowData
+from rheobase.distributed import device_named
 from rheobase.measure.plan import RULES
 from rheobase.measure.plan import plan as planned
 from rheobase.measure.plan_table import plan_table
@@ -24,7 +25,6 @@ from rheobase.measure.table import size
 from rheobase.precision import Precision
 from rheobase.training import Experiment, load_run, rule_named
 from rheobase.training.choice import read_call
-from rheobase.training.environment import device_named
 from rheobase.training.environment import threads as use_threads
 from rheobase.training.evaluate import read_experiment
 from rheobase.training.files import claim

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from rheobase.cli.screen import note
+from rheobase.distributed import device_named
 from rheobase.training import Experiment
-from rheobase.training.environment import device_named, differences, environment
+from rheobase.training.environment import differences, environment
 from rheobase.training.evaluate import read_experiment
 from rheobase.training.files import CONFIG, read_json
 from rheobase.training.history import mapping

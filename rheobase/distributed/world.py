@@ -82,10 +82,10 @@ def world(device: str, *, patience: timedelta = _PATIENCE) -> Iterator[World]:
     connected = dist.is_available() and dist.is_initialized()
     place = (dist.get_rank(), dist.get_world_size(), _local_rank()) if connected else _place()
     if place is None:
-        yield World(device=_device(device, None))
+        yield World(device=device_named(device, None))
         return
     rank, size, local_rank = place
-    own = _device(device, local_rank)
+    own = device_named(device, local_rank)
     if own.type == "cuda":
         torch.cuda.set_device(own)
     here = World(rank, size, local_rank, own)
@@ -139,8 +139,8 @@ def _local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", dist.get_rank()))
 
 
-def _device(name: str, local_rank: int | None) -> torch.device:
-    """The device of one process of several, or for None of one alone."""
+def device_named(name: str, local_rank: int | None = None) -> torch.device:
+    """The device called "cpu", "cuda" or "auto", the GPU if any; local_rank: among several processes, None for one."""
     if name not in ("auto", "cpu", "cuda"):
         raise ValueError(f'Expected device "cpu", "cuda" or "auto", got {name!r}.')
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0

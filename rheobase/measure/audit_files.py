@@ -8,12 +8,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from rheobase.distributed import device_named
 from rheobase.measure.audit import RuleAudit
 from rheobase.measure.audit_sums import Figures
 from rheobase.measure.audit_training import Moment
 from rheobase.measure.audit_verdict import findings, verdicts
 from rheobase.training import Experiment
-from rheobase.training.environment import device_named, environment
+from rheobase.training.environment import environment
 from rheobase.training.files import write_aside, write_json
 
 FIGURES = tuple(field.name for field in fields(Figures))

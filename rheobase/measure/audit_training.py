@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.datasets import Data, FlowData
+from rheobase.distributed import device_named
 from rheobase.measure.audit import Audit, RuleAudit, audit
 from rheobase.measure.audit_exact import Exact
 from rheobase.measure.comparison import REFUSALS
 from rheobase.rules.rule import Rule
 from rheobase.training import Experiment, Progress, Silent
-from rheobase.training.environment import deterministic, device_named
+from rheobase.training.environment import deterministic
 from rheobase.training.evaluate import load_weights, read_experiment
 from rheobase.training.files import RESULT
 from rheobase.training.history import number, read_run

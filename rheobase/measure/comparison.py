@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.datasets import Data, FlowData
+from rheobase.distributed import device_named
 from rheobase.measure.agreement import Agreement, gradient_cosine
 from rheobase.measure.memory import TrainingMemory, training_memory
 from rheobase.training import DivergedError, Experiment, Progress, Report, Silent, fit, rule_named
-from rheobase.training.environment import device_named, environment
+from rheobase.training.environment import environment
 from rheobase.training.files import write_json
 
 REFUSALS = (ValueError, TypeError, NotImplementedError)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rheobase.allocations import quiet_stderr
+from rheobase.allocations import run_under
 from rheobase.measure.operations import layers_of
 
 _MARK = "rheobase layer: "
@@ -29,13 +29,7 @@ def seconds_of_layers(model: nn.Module, call: Callable[[], object]) -> dict[str,
         for name, module in layers_of(model).items():
             hooks.callback(module.register_forward_pre_hook(partial(marks.begin, name)).remove)
             hooks.callback(module.register_forward_hook(marks.end).remove)
-        with quiet_stderr():
-            profiler.start()
-        try:
-            call()
-        finally:
-            with quiet_stderr():
-                profiler.stop()
+        run_under(profiler, call)
     return _by_layer(profiler)
 
 

@@ -9,9 +9,9 @@ from rheobase.report.comparison import comparison_chapter
 from rheobase.report.page import Chapter, page
 from rheobase.report.records import records_in
 from rheobase.report.run import run_chapter
-from rheobase.training.files import CONFIG, read_json, write_aside
+from rheobase.training.files import CONFIG, REPORT, read_json, write_aside
 
-NAME, AUDIT, RESULTS = "report.html", "audit.json", "results.json"
+AUDIT, RESULTS = "audit.json", "results.json"
 
 
 def report(folders: Sequence[str | Path]) -> str:
@@ -29,7 +29,7 @@ def report(folders: Sequence[str | Path]) -> str:
 def write_report(folders: Sequence[str | Path], path: str | Path | None = None) -> Path:
     """Writes the page; where it is. path: by default report.html in the folder, of several in the working folder."""
     if path is None:
-        path = Path(folders[0] if len(folders) == 1 else ".") / NAME
+        path = Path(folders[0] if len(folders) == 1 else ".") / REPORT
     content = report(folders).encode(errors="replace")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

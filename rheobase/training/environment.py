@@ -134,12 +134,3 @@ def threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def device_named(name: str) -> torch.device:
-    """The device called "cpu" or "cuda"; "auto" is the GPU when there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError('device="cuda", but torch finds no GPU here: use "cpu" or "auto".')
-    return torch.device(name)

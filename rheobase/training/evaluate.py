@@ -6,10 +6,9 @@ import torch
 from torch import nn
 
 from rheobase.datasets import Data, FlowData, FlowSequences, Sequences
-from rheobase.distributed import World
+from rheobase.distributed import World, device_named
 from rheobase.inference import run
 from rheobase.precision import Precision
-from rheobase.training.environment import device_named
 from rheobase.training.experiment import Experiment
 from rheobase.training.files import CONFIG, WEIGHTS, read_json, read_weights
 

@@ -102,11 +102,11 @@ class Experiment:
                 raise ValueError(f"Expected {name} >= 1, got {value}.")
         for name in ("weight_decay", "momentum", "seed"):
             if not 0 <= getattr(self, name) <= _LARGEST:
-                raise ValueError(f"Expected {name} >= 0, got {getattr(self, name)}.")
+                raise ValueError(f"Expected {name} >= 0 and finite, got {getattr(self, name)}.")
         if not 0 < self.learning_rate <= _LARGEST:
-            raise ValueError(f"Expected learning_rate > 0, got {self.learning_rate}.")
+            raise ValueError(f"Expected learning_rate > 0 and finite, got {self.learning_rate}.")
         if self.clip_norm is not None and not 0 < self.clip_norm <= _LARGEST:
-            raise ValueError(f"Expected clip_norm > 0, got {self.clip_norm}.")
+            raise ValueError(f"Expected clip_norm > 0 and finite, got {self.clip_norm}.")
         if self.update == "step" and (self.clip_norm, self.precision == "float16", self.on_bad) != (
             None,
             False,

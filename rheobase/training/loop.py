@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from rheobase.aside import RandomStates
 from rheobase.datasets import Data, FlowData
 from rheobase.datasets.shuffled import Shuffled
-from rheobase.distributed import World, parallel, synchronised
+from rheobase.distributed import World, device_named, parallel, synchronised
 from rheobase.learner import Learner
 from rheobase.precision import Precision
 from rheobase.rules.rule import Result
 from rheobase.training.anomalies import DivergedError, bad_input, first_bad, gradient_norm
-from rheobase.training.environment import device_named, peak_memory
+from rheobase.training.environment import peak_memory
 from rheobase.training.evaluate import evaluate, load_weights
 from rheobase.training.experiment import Experiment
 from rheobase.training.health import ailments, firing_rates

@@ -157,6 +157,20 @@ def test_a_damaged_file_in_the_cache_is_compiled_again(tmp_path: Path, monkeypat
     assert answer() == 42
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no owner's number there")
+def test_code_that_another_user_left_in_the_cache_is_compiled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RHEOBASE_CACHE", str(tmp_path))
+    assert answer() == 42
+    compiled = []
+    compile_anew = compiler._compile
+    monkeypatch.setattr(compiler, "_compile", lambda *given: (compiled.append(given), compile_anew(*given)))
+    monkeypatch.setattr(compiler.os, "getuid", lambda: -1)
+    assert answer() == 42
+    assert len(compiled) == 1
+
+
 def test_a_folder_with_a_space_in_its_name_does_not_hide_the_openmp_library(monkeypatch: pytest.MonkeyPatch) -> None:
     path = "/home/a user/lib/torch/lib/libgomp.so.1"
     line = f"7f00-7f01 r-xp 00000000 08:01 131 {path}\n"

@@ -50,7 +50,14 @@ def test_tied_weights_are_written_without_complaint(tmp_path):
 
 def test_a_folder_with_content_is_claimed_only_to_overwrite_and_keeps_what_is_not_of_a_run(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    for name in ("metrics.jsonl", PREVIOUS, f".{CHECKPOINT}.0123abcd", ".git.diff.0123abcd"):  # as kills leave them
+    for name in (
+        "metrics.jsonl",
+        "report.html",
+        "curves.png",
+        PREVIOUS,
+        f".{CHECKPOINT}.0123abcd",
+        ".git.diff.0123abcd",
+    ):  # as kills leave them
         (tmp_path / name).write_text("old")
     with pytest.raises(FileExistsError, match="--overwrite"):
         claim(tmp_path, overwrite=False)
