@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rheobase.casts import Casts, at_least_float32, uncached
+from rheobase.explained import explained
 from rheobase.kernels import Kernel, kernel_of
 from rheobase.kernels.bits import PackedSpikes
 from rheobase.layers import SEQUENCE_NORMS, Loop, Scale, TimeSharedDropout
@@ -118,11 +119,16 @@ class Sweep:
                 self.wiring.arrive(OUTPUT, output)
         self._once.forget_given()
         if not isinstance(output, Tensor):
-            raise TypeError(f"Expected the model to return one tensor, got {type(output).__name__}.")
+            raise explained(
+                TypeError(f"Expected the model to return one tensor, got {type(output).__name__}."), "model"
+            )
         if output.dim() == 0 or len(output) != len(xs) * size:
-            raise ValueError(
-                f"Expected the model to keep the leading axis: {len(xs) * size} rows in ({len(xs)} steps of {size} "
-                f"samples), got an output of shape {list(output.shape)}. A model must not mix samples or steps."
+            raise explained(
+                ValueError(
+                    f"Expected the model to keep the leading axis: {len(xs) * size} rows in ({len(xs)} steps of {size} "
+                    f"samples), got an output of shape {list(output.shape)}. A model must not mix samples or steps."
+                ),
+                "model",
             )
         # In the usual memory order: what sees the outputs, such as a loss, need not know of another.
         return output.contiguous().unflatten(0, (len(xs), size))
@@ -184,9 +190,12 @@ class Sweep:
             with torch.no_grad():
                 return tuple(part.clone() for part in neuron.initial_state(current))  # kernels work in place
         if state[0].shape != current.shape:
-            raise ValueError(
-                f"Expected a current of shape {list(state[0].shape)} at {self.name(neuron)!r}, as in the step before, "
-                f"got {list(current.shape)}: the batch must keep its size and order during a sequence."
+            raise explained(
+                ValueError(
+                    f"Expected a current of shape {list(state[0].shape)} at {self.name(neuron)!r}, as in the step "
+                    f"before, got {list(current.shape)}: the batch must keep its size and order during a sequence."
+                ),
+                "model",
             )
         return state
 
@@ -214,10 +223,13 @@ class Sweep:
 
     def needs_all_steps(self, norm: nn.Module) -> None:
         if self.chunk != self.steps:
-            raise ValueError(
-                f"{self.name(norm)!r} ({type(norm).__name__}) normalises over the whole sequence, but sees "
-                f"{self.chunk} of {self.steps or 'unknown many'} steps at a time. Leave `chunk` out (BPTT, RateBP, "
-                "run), use nn.BatchNorm, which normalises each step, or put the model in eval mode."
+            raise explained(
+                ValueError(
+                    f"{self.name(norm)!r} ({type(norm).__name__}) normalises over the whole sequence, but sees "
+                    f"{self.chunk} of {self.steps or 'unknown many'} steps at a time. Leave `chunk` out (BPTT, RateBP, "
+                    "run), use nn.BatchNorm, which normalises each step, or put the model in eval mode."
+                ),
+                "sequence-norms",
             )
 
     def _use(self, module: nn.Module) -> None:
@@ -277,7 +289,10 @@ class Sweep:
 
     def _used_once(self, module: nn.Module) -> None:
         if self._done[module] > self._folded:
-            raise ValueError(
-                f"{self.name(module)!r} ({type(module).__name__}) is used twice in one step; its state would mix two "
-                "places. Give each place a layer of its own."
+            raise explained(
+                ValueError(
+                    f"{self.name(module)!r} ({type(module).__name__}) is used twice in one step; its state would mix "
+                    "two places. Give each place a layer of its own."
+                ),
+                "model",
             )

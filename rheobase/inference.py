@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from rheobase.chunks import Chunk, few_steps
 from rheobase.engine import Sweep
+from rheobase.explained import explained
 from rheobase.neurons import Neuron, State
 from rheobase.processes import require_whole
 from rheobase.sequence import Feed, Outputs
@@ -14,8 +15,12 @@ from rheobase.sequence import Feed, Outputs
 
 def require_neurons(model: nn.Module) -> None:
     if not any(isinstance(module, Neuron) for module in model.modules()):
-        raise ValueError(
-            f"Expected a model with at least one neuron such as rheobase.LIF(), found none in {type(model).__name__}."
+        raise explained(
+            ValueError(
+                "Expected a model with at least one neuron such as rheobase.LIF(), found none in "
+                f"{type(model).__name__}."
+            ),
+            "nothing-learns",
         )
 
 
@@ -56,7 +61,9 @@ def step(model: nn.Module, x: Tensor, state: dict[str, State] | None = None) -> 
         if state is not None:
             unknown = state.keys() - modules.keys()
             if unknown:
-                raise ValueError(f"The state is of another model: this one has no {', '.join(sorted(unknown))}.")
+                raise explained(
+                    ValueError(f"The state is of another model: this one has no {', '.join(sorted(unknown))}."), "state"
+                )
             sweep.states = {modules[name]: part for name, part in state.items()}
         output = sweep.forward(xs)[0]
         names = {module: name for name, module in modules.items()}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from rheobase.explained import explained
 from rheobase.neurons import Neuron
 
 
@@ -85,9 +86,12 @@ class TimeLayer(nn.Module):
 
     @abstractmethod
     def forward(self, input: Tensor) -> Tensor:
-        raise RuntimeError(
-            f"{type(self).__name__} lives in time and cannot be called directly: use rheobase.run(model, xs), "
-            "rheobase.step(model, x, state) or rule.backward(...)."
+        raise explained(
+            RuntimeError(
+                f"{type(self).__name__} lives in time and cannot be called directly: use rheobase.run(model, xs), "
+                "rheobase.step(model, x, state) or rule.backward(...)."
+            ),
+            "state",
         )
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from rheobase.explained import explained
+
 _PIXELS = 1024
 _VIEWS = frozenset([Tensor.view, Tensor.view_as])
 _STRIDED = frozenset([Tensor.as_strided, torch.as_strided])
@@ -60,10 +62,14 @@ class _Viewing(TorchFunctionMode):
         copies = [(x, x._version) for x in (*args, *options.values()) if isinstance(x, Tensor) and _stands_alone(x)]
         y = _computed(func, args, options)
         if any(x._version != version for x, version in copies):
-            raise RuntimeError(
-                f"{func.__name__} changes in place what .view, .flatten or .reshape made of a tensor. Rheobase keeps "
-                "images in channels-last order, where that is a copy, so the tensor itself would stay as it was. Use "
-                "the form that returns a new tensor (x * y in place of x *= y), or change the tensor before the view."
+            raise explained(
+                RuntimeError(
+                    f"{func.__name__} changes in place what .view, .flatten or .reshape made of a tensor. Rheobase "
+                    "keeps images in channels-last order, where that is a copy, so the tensor itself would stay as "
+                    "it was. Use the form that returns a new tensor (x * y in place of x *= y), or change the tensor "
+                    "before the view."
+                ),
+                "model",
             )
         return y
 

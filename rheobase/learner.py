@@ -28,6 +28,9 @@ class Learner(nn.Module):
     scale: what a loss scaler multiplies the loss by, for float16: the rule's own passes are scaled by it, and the
         gradient handed over by what `loss.backward` is called with, so nothing small is lost on the way.
 
+    reached: of the model's parameters with requires_grad, which ones had a gradient in this process's last call. With
+        several processes the others get zeros, which an optimiser with weight decay does not pass over as it does None.
+
     Without autograd (`torch.no_grad`) the loss is the mean over all steps, whatever the rule, and nothing learns.
     Raises RuntimeError for a second `loss.backward()`.
     """
@@ -36,6 +39,7 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         self.rule, self.loss, self._scale = rule, loss, scale
+        self.reached: list[bool] = []
 
     def forward(self, xs: Tensor | Iterable[Tensor], target: Target) -> Result:
         """The loss, a scalar, and the outputs `[T, N, ...]`, detached, of the sequence `xs` `[T, N, ...]`."""
@@ -49,6 +53,7 @@ class Learner(nn.Module):
                 self.model, xs, target, loss=self.loss, backward=lambda total: (total * factor).backward()
             )
             found = [p.grad for p in parameters]
+        self.reached = [grad is not None for grad in found]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             # Each process must take part for each parameter, also for one that no gradient reaches.
             found = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]

@@ -2,10 +2,12 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sized
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from rheobase.explained import explained
 
 
 def constant(x: Tensor, steps: int) -> Tensor:
@@ -18,9 +20,11 @@ def constant(x: Tensor, steps: int) -> Tensor:
     return x.unsqueeze(0).expand(steps, *x.shape)
 
 
-@dataclass(frozen=True)
-class PerStep:
-    """A target of its own for each step, `[T, N, ...]`."""
+class PerStep(NamedTuple):
+    """A target of its own for each step, `[T, N, ...]`.
+
+    A named tuple: Lightning, Fabric, Accelerate and DistributedDataParallel move and cast the tensors within those.
+    """
 
     targets: Tensor
 
@@ -77,7 +81,7 @@ class Feed:
         self._iterator: Iterator[Tensor] = iter(())
         if isinstance(xs, Tensor):
             if xs.dim() < 2:
-                raise ValueError(f"Expected a sequence [T, N, ...], got shape {list(xs.shape)}.")
+                raise explained(ValueError(f"Expected a sequence [T, N, ...], got shape {list(xs.shape)}."), "layout")
             self.is_steady = len(xs) > 1 and xs.stride(0) == 0
             self._tensor = xs
             if len(xs):
@@ -85,13 +89,19 @@ class Feed:
         elif isinstance(xs, Iterable):
             self._iterator = iter(xs)
         else:
-            raise TypeError(f"Expected a tensor [T, N, ...] or an iterable of steps [N, ...], got {type(xs).__name__}.")
+            raise explained(
+                TypeError(f"Expected a tensor [T, N, ...] or an iterable of steps [N, ...], got {type(xs).__name__}."),
+                "layout",
+            )
         if self.steps == 0:
             raise ValueError("Expected at least one step, got an empty sequence (T = 0).")
         if isinstance(target, PerStep) and self.steps is not None and len(target.targets) != self.steps:
-            raise ValueError(
-                f"Expected one target per step, T = {self.steps}, got PerStep targets of shape "
-                f"{list(target.targets.shape)}."
+            raise explained(
+                ValueError(
+                    f"Expected one target per step, T = {self.steps}, got PerStep targets of shape "
+                    f"{list(target.targets.shape)}."
+                ),
+                "layout",
             )
 
     def take(self, count: int | None) -> Tensor | None:
@@ -113,8 +123,11 @@ class Feed:
 
     def _check(self, xs: Tensor) -> None:
         if not xs.is_floating_point():
-            raise TypeError(
-                f"Expected a floating-point sequence, got {xs.dtype}: convert it, for instance with `xs.float()`."
+            raise explained(
+                TypeError(
+                    f"Expected a floating-point sequence, got {xs.dtype}: convert it, for instance with `xs.float()`."
+                ),
+                "layout",
             )
         if xs[0].numel() == 0:
             raise ValueError(f"Expected steps with at least one sample and one value, got shape {list(xs.shape)}.")
@@ -124,7 +137,7 @@ class Feed:
         if xs.shape[1:] != self._step_shape:
             raise ValueError(f"Expected every step of shape {list(self._step_shape)}, got {list(xs.shape[1:])}.")
         if not torch.isfinite(xs.sum(dtype=torch.promote_types(xs.dtype, torch.float32))):
-            raise ValueError("Expected finite input, got NaN or infinity in the sequence.")
+            raise explained(ValueError("Expected finite input, got NaN or infinity in the sequence."), "layout")
 
     def _check_target(self, xs: Tensor) -> None:
         if self.target is None:
@@ -132,14 +145,19 @@ class Feed:
         per_step = isinstance(self.target, PerStep)
         targets = self.target.targets if isinstance(self.target, PerStep) else self.target
         if not isinstance(targets, Tensor) or targets.dim() < (2 if per_step else 1):
-            raise TypeError("Expected a target tensor [N, ...], or PerStep of a tensor [T, N, ...].")
+            raise explained(
+                TypeError("Expected a target tensor [N, ...], or PerStep of a tensor [T, N, ...]."), "layout"
+            )
         found = targets.shape[1] if per_step else len(targets)
         if found != xs.shape[1]:
             first = self.steps if self.steps is not None else len(xs)
             swap = " Batch-first data needs `xs.transpose(0, 1)`." if found == first else ""
-            raise ValueError(
-                f"Expected a time-first sequence [T, N, ...] with N = {found} targets, got steps of shape "
-                f"{list(xs.shape[1:])}, T = {first}.{swap}"
+            raise explained(
+                ValueError(
+                    f"Expected a time-first sequence [T, N, ...] with N = {found} targets, got steps of shape "
+                    f"{list(xs.shape[1:])}, T = {first}.{swap}"
+                ),
+                "layout",
             )
         if targets.is_floating_point() and not torch.isfinite(targets.sum()):
             raise ValueError("Expected a finite target, got NaN or infinity.")

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rheobase.explained import explained
 from rheobase.layers import WSConv2d, WSLinear
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -131,10 +132,13 @@ def operation(synapse: nn.Module, name: str) -> Operation:
     Raises TypeError for a subclass that computes something else than its kind does.
     """
     if not computes_as_its_kind(synapse):
-        raise TypeError(
-            f"Expected layer {name!r} to compute what {type(synapse).__mro__[1].__name__} does, but "
-            f"{type(synapse).__name__} has a forward of its own, so this rule cannot know its weight gradient. "
-            "Use the plain layer (a parametrisation of its weight is fine), or BPTT or SLTT."
+        raise explained(
+            TypeError(
+                f"Expected layer {name!r} to compute what {type(synapse).__mro__[1].__name__} does, but "
+                f"{type(synapse).__name__} has a forward of its own, so this rule cannot know its weight gradient. "
+                "Use the plain layer (a parametrisation of its weight is fine), or BPTT or SLTT."
+            ),
+            "refused",
         )
     if isinstance(synapse, nn.Linear):
         return _Linear()

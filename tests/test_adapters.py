@@ -136,6 +136,22 @@ def test_fabric_in_bfloat16(net: nn.Module, batches: Batches, lightning: Any) ->
         torch.testing.assert_close(p.grad, q.grad, rtol=0, atol=1e-6)
 
 
+def test_targets_of_each_step_are_moved_and_cast_within_their_wrapping(
+    net: nn.Module, batches: Batches, lightning: Any
+) -> None:
+    xs, target = batches[0]
+    goal = rb.PerStep(torch.stack([target.roll(t) for t in range(len(xs))]))
+    fabric, trained = lightning.Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"), copy.deepcopy(net)
+    learner, _ = fabric.setup(Learner(trained, rb.SLTT(), cross_entropy), optimizer_of(trained))
+    moved = fabric.to_device((xs, goal))[1]
+    fabric.backward(learner(xs, moved).loss)
+    with torch.autocast("cpu", torch.bfloat16):
+        rb.SLTT().backward(net, xs, goal, loss=cross_entropy)
+    assert isinstance(moved, rb.PerStep)
+    for p, q in zip(trained.parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=0, atol=1e-6)
+
+
 @every_rule
 def test_accelerate_with_two_batches_a_step(rule: Rule, net: nn.Module, batches: Batches) -> None:
     accelerate = pytest.importorskip("accelerate")

@@ -1,10 +1,13 @@
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
 from rheobase.cli import main
+from rheobase.cli.completing import flags_of
+from rheobase.cli.dispatch import COMMANDS
 from rheobase.rules import RULES
 from rheobase.training import loop
 from rheobase.version import __version__
@@ -78,17 +81,29 @@ def test_the_traceback_is_there_when_asked_for():
         main(["train", "--rule", "slt", "--traceback"])
 
 
-@pytest.mark.parametrize("arguments", [["trian"], ["train", "--epoch-count", "3"], ["list", "rule"]])
-def test_an_unknown_command_or_flag_is_code_2(arguments, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (["train", "--lerning-rate", "3"], "--learning-rate"),
+        (["list", "rule"], "'rules'"),
+    ],
+)
+def test_an_unknown_flag_or_choice_is_code_2_and_names_what_is_near(arguments, near, capsys):
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2
-    assert capsys.readouterr().err
+    assert near in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("word", "near"), [("trian", "train"), ("evalute", "evaluate"), ("plott", "plot")])
+def test_an_unknown_command_names_the_nearest(word, near, capsys):
+    assert main([word]) == 2
+    assert f"Unknown command {word!r}. Did you mean {near!r}" in capsys.readouterr().err
 
 
 def test_ctrl_c_leaves_a_run_that_can_go_on_and_code_130(tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Loop, "_validate", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(loop.Loop, "_score", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert main(["train", *SMALL, "--out", str(tmp_path)]) == 130
     assert f"rheobase resume {tmp_path}" in capsys.readouterr().err
     assert main(["resume", str(tmp_path)]) == 0
@@ -111,13 +126,38 @@ def test_everything_is_listed_and_described_by_default(capsys):
     assert all(len(line.split()) > 1 for line in entries)
 
 
-def test_the_first_screen_names_every_command_and_fits_80_columns(capsys, monkeypatch):
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["help"]])
+def test_the_first_screen_names_every_command_and_fits_80_columns_and_24_lines(arguments, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    assert main([]) == 0
-    out = capsys.readouterr().out
-    for command in ("train", "compare", "evaluate", "resume", "list"):
-        assert f"  rheobase {command}" in out
-    assert max(map(len, out.splitlines())) < 80
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = lines[3 : lines.index("", 3)]
+    assert sorted(line[11:].split()[1] for line in table) == sorted(COMMANDS)
+    assert max(map(len, lines)) < 80
+    assert len(lines) < 24  # the prompt needs one
+
+
+def test_the_first_screens_examples_have_flags_that_exist(capsys):
+    main([])
+    for words in re.findall(r"rheobase ([a-z]+) (.*?)  ", capsys.readouterr().out):
+        for flag in re.findall(r"--[a-z-]+", words[1]):
+            assert flag in flags_of(words[0])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_that_begins_with_what_it_does(command, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code == 0
+    usage, _, text = capsys.readouterr().out.partition("\n\n")
+    assert usage.startswith(f"usage: rheobase {command} ")
+    assert len(text.split("\n")[0].split()) > 3
+
+
+def test_the_first_screen_and_explanations_need_no_torch():
+    code = "import sys; from rheobase.cli import main; main([]), main(['explain']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False\n")
 
 
 def test_the_module_runs_as_a_program_and_knows_its_version():
@@ -129,3 +169,10 @@ def test_importing_the_command_line_loads_no_picture_library_nor_parser():
     code = "import sys, rheobase.cli; print([m for m in ('tyro', 'matplotlib', 'sklearn') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    code = "import sys, rheobase.cli as c, rheobase.cli.dispatch as d; d.dispatch = lambda _: print('x' * 10**6)"
+    line = f'set -o pipefail; {sys.executable} -c "{code}; sys.exit(c.main([1]))" | true'
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (141, "")

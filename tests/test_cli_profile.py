@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rheobase.cli import dispatch, main
-from rheobase.cli.profiling import plan, profile
+from rheobase.cli import main
 
 SMALL = [
     "--data",
@@ -16,12 +15,6 @@ SMALL = [
     "--device",
     "cpu",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(dispatch.COMMANDS, "profile", profile)
-    monkeypatch.setitem(dispatch.COMMANDS, "plan", plan)
 
 
 def test_a_profile_shows_layers_and_rules_and_says_what_the_energy_rests_on(

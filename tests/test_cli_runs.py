@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import re
 import time
@@ -161,6 +162,35 @@ def test_a_list_is_json_where_asked_for(many, capsys):
     assert found["runs"][2]["validation"] == 0.95
     assert found["runs"][1]["test"] is None
     assert found["others"] == {"foreign": "no config.json"}
+
+
+def not_json(word):
+    raise ValueError(f"{word} is no JSON.")
+
+
+def test_the_json_of_runs_has_null_for_what_is_no_number(tmp_path, capsys):
+    folder, other = make(tmp_path / "a", test=math.nan), make(tmp_path / "b", test=0.5)
+    (folder / "metrics.jsonl").write_text('{"epoch": 1, "loss": NaN, "validation_score": NaN, "seconds": Infinity}\n')
+    for words in ([tmp_path, "--sort", "test"], [folder, other]):
+        assert main(["runs", *map(str, words), "--json"]) == 0
+        runs = json.loads(capsys.readouterr().out, parse_constant=not_json)["runs"]
+        assert [(run["run"][-1], run["test"], run["seconds"]) for run in runs] == [("a", None, None), ("b", 0.5, 80.0)]
+
+
+def test_what_looks_like_markup_in_settings_is_shown_as_it_is(tmp_path, capsys):
+    folders = [
+        make(tmp_path / name, **{"epochs": epochs, "[/b]": epochs}) for name, epochs in (("a", "[/x]"), ("b", 3))
+    ]
+    lines, _ = listed(capsys, *folders)
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line.split()}
+    assert rows["epochs"] == rows["[/b]"] == ["[/x]", "3"]
+    assert rows["state"] == ["stopped", "2/[/x]", "stopped", "2/3"]
+
+
+def test_a_device_that_the_folder_does_not_tell_of_is_that_of_the_settings(tmp_path, capsys):
+    folders = [make(tmp_path / name, device=name) for name in ("cpu", "cuda")]
+    lines, _ = listed(capsys, *folders)
+    assert ["device", "cpu", "cuda"] in [line.split() for line in lines]
 
 
 def test_a_comparison_shows_the_settings_that_differ_and_the_curves_side_by_side(many, capsys):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import rheobase as rb
 from rheobase.losses import cross_entropy
 from rheobase.neurons import Neuron, State
-from rheobase.record import Record, record
+from rheobase.recorder import Record, record
 from rheobase.rules.rule import Rule
 
 T, N = 7, 4

@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/pictures.md by the code that stands above them: python docs/pictures/make.py [NAME ...]"""
+"""Makes the pictures of some pages by the code that stands above them: python docs/pictures/make.py [NAME ...]"""
 
 import re
 import sys
@@ -9,13 +9,15 @@ from PIL import Image
 
 from rheobase import plots
 
-PAGE = Path(__file__).parent.parent / "pictures.md"
+DOCS = Path(__file__).parent.parent
+PAGES = [DOCS / "pictures.md", DOCS / "explanation" / "surrogates.md"]
 
 
 def main(chosen: list[str]) -> None:
     torch.set_num_threads(1)
+    text = "".join(page.read_text() for page in PAGES)
     for code, name in re.findall(
-        r"```python\n((?:(?!```).)*?)```\n\n!\[[^\n]*\]\(pictures/(\w+)\.png\)", PAGE.read_text(), re.S
+        r"```python\n((?:(?!```).)*?)```\n\n!\[[^\n]*\]\((?:\.\./)?pictures/(\w+)\.png\)", text, re.S
     ):
         if chosen and name not in chosen:
             continue

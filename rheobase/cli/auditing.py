@@ -116,4 +116,4 @@ def write_picture(path: Path, moments: tuple[Moment, ...], experiment: Experimen
     try:
         save(audit_figure(moments, title), path)
     except ImportError as error:
-        fail(str(error))
+        fail(error)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rheobase.cli.flags import DEFAULT, Flags, Folder, Kind, Loggers, Switch, command, new_folder, with_data_options
+from rheobase.cli.reporting import tell_of_run
 from rheobase.cli.screen import fail
 from rheobase.distributed import World, device_named, world_of
 from rheobase.precision import Precision
@@ -32,7 +33,7 @@ def train(
     log: Loggers = (),
     save_every: float = SAVE_EVERY,
 ) -> int:
-    """Train one model with one rule; writes the settings, the weights and a line for each epoch.
+    """Train one model with one rule; writes the settings, the weights, a line for each epoch and an HTML page.
 
     A recipe's name, or --from RUN, before the flags: start from its settings; --set FIELD=VALUE ... changes them.
 
@@ -59,7 +60,8 @@ def train(
             )  # fmt: skip
         except (KeyboardInterrupt, Interrupted) as stop:
             return interrupted(folder, stop, world)
-        show(console, report, folder)
+        if world.leads:
+            conclude(console, report, folder)
     return 0
 
 
@@ -81,7 +83,8 @@ def go_on(folder: Folder, log: Loggers = (), save_every: float = SAVE_EVERY, thr
             )  # fmt: skip
         except (KeyboardInterrupt, Interrupted) as stop:
             return interrupted(folder, stop, world)
-        show(console, report, folder)
+        if world.leads:
+            conclude(console, report, folder)
     return 0
 
 
@@ -98,7 +101,9 @@ def evaluate(folder: Folder) -> int:
         precision=Precision(experiment.precision, device),
     )  # fmt: skip
     metric = data.test.metric
-    Console().print(f"test {metric.name} {metric.text(score)} of {len(data.test)} samples", highlight=False)
+    console = Console()
+    console.print(f"test {metric.name} {metric.text(score)} of {len(data.test)} samples", highlight=False)
+    tell_of_run(console, folder)
     return 0
 
 
@@ -145,7 +150,8 @@ def interrupted(folder: Path, stop: KeyboardInterrupt | Interrupted, world: Worl
     return stop.exit_code if isinstance(stop, Interrupted) else 130
 
 
-def show(console: Console, report: Report, folder: Path) -> None:
+def conclude(console: Console, report: Report, folder: Path) -> None:
+    """What came of the run, and its page."""
     console.print(
         f"[bold]test {report.metric.name} {report.metric.text(report.test_score)}[/] with the weights of epoch "
         f"{report.best_epoch}, chosen by the validation part; {report.seconds:.1f} s of training. "
@@ -153,3 +159,4 @@ def show(console: Console, report: Report, folder: Path) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    tell_of_run(console, folder)

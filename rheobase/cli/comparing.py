@@ -63,7 +63,7 @@ def compare(
         title = f"{experiment.data}, {experiment.model}, {experiment.epochs} epochs, {of_seeds}"
         write_figure(folder / "compare.png", rows, title)
     except ImportError as error:
-        fail(str(error))
+        fail(error)
     console.print(f"Written to {folder}.", highlight=False, markup=False, soft_wrap=True)
     told(console, write_report([folder]))
     return 0

@@ -73,7 +73,7 @@ class Fetch:
             folder = fetch(self.name, self.to, bars)
         except FetchError as error:
             bars.stop()
-            fail(str(error))
+            fail(error)
             return 1
         bars.stop()
         console.print(f"{self.name} is in {escape(str(folder))}.")

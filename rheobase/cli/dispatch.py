@@ -1,57 +1,61 @@
 """From the words of the command line to a command."""
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from types import FunctionType
+from typing import Any
 
 import tyro
 
-from rheobase.cli.auditing import audit
-from rheobase.cli.commands import evaluate, go_on, show_list, train
-from rheobase.cli.comparing import compare
-from rheobase.cli.data import data
-from rheobase.cli.picturing import plot
-from rheobase.cli.profiling import plan, profile
-from rheobase.cli.recipes import show_recipes, starting_point
-from rheobase.cli.reporting import report
-from rheobase.cli.runs import runs
-from rheobase.rules.rule import Rule
-from rheobase.training import DivergedError, Experiment
-from rheobase.training.out_of_memory import OutOfMemory
+from rheobase.names import choose
 
-EXPECTED = (ValueError, TypeError, OSError, NotImplementedError, ImportError, DivergedError, OutOfMemory)
-
-COMMANDS: dict[str, Callable[..., int]] = {
-    "train": train,
-    "compare": compare,
-    "evaluate": evaluate,
-    "resume": go_on,
-    "list": show_list,
-    "data": data,
-    "recipes": show_recipes,
-    "runs": runs,
-    "audit": audit,
-    "profile": profile,
-    "plan": plan,
-    "plot": plot,
-    "report": report,
+# Where each command is found, a file and a function in it; only the one that is called is imported.
+COMMANDS = {
+    "train": "commands.train",
+    "compare": "comparing.compare",
+    "evaluate": "commands.evaluate",
+    "resume": "commands.go_on",
+    "runs": "runs.runs",
+    "recipes": "recipes.show_recipes",
+    "audit": "auditing.audit",
+    "profile": "profiling.profile",
+    "plan": "profiling.plan",
+    "plot": "picturing.plot",
+    "report": "reporting.report",
+    "explain": "explaining.explain",
+    "export": "exporting.export",
+    "cite": "citing.print_citation",
+    "list": "commands.show_list",
+    "data": "data.data",
+    "completion": "completing.completion",
 }
 
 
 def dispatch(arguments: Sequence[str]) -> int:
-    """Runs the command that `arguments` name; its exit code."""
-    commands = dict(COMMANDS)
-    if arguments[0] == "train":
-        experiment, rest = starting_point(arguments[1:])
-        arguments, commands["train"] = ["train", *rest], starting_from(experiment)
-    code: int = tyro.extras.subcommand_cli_from_dict(
-        commands, prog="rheobase", description="Train spiking networks with many learning rules.", args=arguments,
-        sort_subcommands=False, registry=registry(),
-    )  # fmt: skip
+    """Runs the command that `arguments` name; its exit code.
+
+    Raises ValueError naming the nearest commands for a name that is none.
+    """
+    name, *rest = arguments
+    command = command_named(name)
+    if name == "train":
+        from rheobase.cli.recipes import starting_point
+
+        experiment, rest = starting_point(rest)
+        command = starting_from(experiment, command)
+    code: int = tyro.cli(command, prog=f"rheobase {name}", args=rest, registry=registry())
     return code
 
 
-def starting_from(experiment: Experiment) -> Callable[..., int]:
+def command_named(name: str) -> Callable[..., int]:
+    file, _, function = choose("command", name, COMMANDS).partition(".")
+    command: Callable[..., int] = getattr(import_module(f"rheobase.cli.{file}"), function)
+    return command
+
+
+def starting_from(experiment: Any, train: Callable[..., int]) -> Callable[..., int]:
     """The command `train` with the experiment's fields as its flags' defaults."""
+    assert isinstance(train, FunctionType)
     command = FunctionType(train.__code__, train.__globals__, train.__name__, train.__defaults__)
     command.__doc__, command.__annotations__ = train.__doc__, train.__annotations__
     assert command.__defaults__ is not None
@@ -65,7 +69,7 @@ def registry() -> tyro.constructors.ConstructorRegistry:
 
     @made.primitive_rule
     def rule(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[str] | None:
-        if info.type != (str | Rule):
+        if str(info.type) != "str | rheobase.rules.rule.Rule":  # by name: not every command needs PyTorch
             return None
         return tyro.constructors.PrimitiveConstructorSpec(
             nargs=1,

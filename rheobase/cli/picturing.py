@@ -15,7 +15,7 @@ from rheobase.cli.flags import Folder
 from rheobase.datasets import Data, FlowData
 from rheobase.inference import run
 from rheobase.metrics import ACCURACY
-from rheobase.record import record
+from rheobase.recorder import record
 from rheobase.training.evaluate import load_run
 from rheobase.training.files import WEIGHTS
 from rheobase.training.history import read_run

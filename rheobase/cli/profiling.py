@@ -131,7 +131,8 @@ def plan(
     _say_refusals(console, {choice.rule: choice.refusal for choice in found.choices})
     console.print(
         f"\nBatches of {found.batch_size} samples, {found.steps} steps each, within {size(within)}; the peaks have the "
-        f"model and its optimiser ({size(found.resident)}) and the batch itself in them.\n"
+        f"model and its optimiser ({size(found.resident)}) and the batch itself in them. Times are drawn out from a "
+        "sixteenth and a half of the batch: expect a factor of 1.5.\n"
     )
     console.print(f"[bold]{'Nothing fits' if found.recommended is None else 'Take ' + escape(found.recommended)}.[/]")
     console.print(escape(found.reason))

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from rheobase.cli.screen import fail
 from rheobase.report import write_report
 
 Folders = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER ...")]
@@ -20,6 +21,14 @@ def report(folders: Folders, out: Path | None = None) -> int:
     """
     told(Console(), write_report(folders, out))
     return 0
+
+
+def tell_of_run(console: Console, folder: Path) -> None:
+    """Writes the page of a run and says where it is; a page that cannot be written takes nothing from the run."""
+    try:
+        told(console, write_report([folder]))
+    except (OSError, ValueError) as error:
+        fail(f"The run is whole, but has no page: {error}")
 
 
 def told(console: Console, path: Path) -> None:

@@ -1,6 +1,5 @@
 """Runs as tables: one a line, or side by side."""
 
-import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -8,36 +7,42 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from rheobase.training.files import plain
 from rheobase.training.history import PastRun, mapping, number, text
 from rheobase.training.progress import clock
 
 LONGEST = 20  # rows of learning curves
 NUMBERS = ("validation", "test", "time")
+COLUMNS = ("date", "state", "rule", "model", "data", *NUMBERS, "commit")
 
 
 def facts(run: PastRun) -> dict[str, Any]:
-    """What a list tells of a run; None for what is not known."""
-    return {
-        "run": run.name,
-        "date": text(run.config, "date") or None,
-        "state": run.state,
-        "rule": text(run.settings, "rule") or None,
-        "model": text(run.settings, "model") or None,
-        "data": text(run.settings, "data") or None,
-        "validation": run.validation,
-        "test": number(run.result, "test_score"),
-        "seconds": run.seconds,
-        "commit": text(run.config, "commit") or None,
-    }
+    """What a list tells of a run; None for what is not known, or is no finite number."""
+    found: dict[str, Any] = plain(
+        {
+            "run": run.name,
+            "date": text(run.config, "date") or None,
+            "state": run.state,
+            "rule": text(run.settings, "rule") or None,
+            "model": text(run.settings, "model") or None,
+            "data": text(run.settings, "data") or None,
+            "validation": run.validation,
+            "test": number(run.result, "test_score"),
+            "seconds": run.seconds,
+            "commit": text(run.config, "commit") or None,
+        }
+    )
+    return found
 
 
 def listing(runs: Sequence[PastRun]) -> Table:
     """A line for each run."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("run", "date", "state", "rule", "model", "data", "validation", "test", "time", "commit"):
+    for column in ("run", *COLUMNS):
         table.add_column(column, no_wrap=True, justify="right" if column in NUMBERS else "left")
     for run in runs:
-        table.add_row(f"[cyan]{escape(run.name)}[/]", *cells(run).values())
+        found = cells(run)
+        table.add_row(f"[cyan]{escape(run.name)}[/]", *(found[column] for column in COLUMNS))
     return table
 
 
@@ -52,6 +57,7 @@ def paragraphs(runs: Sequence[PastRun]) -> Iterator[str]:
 
 
 def cells(run: PastRun) -> dict[str, str]:
+    """The text of each of COLUMNS, "" for what is not known."""
     found = facts(run)
     return {
         "date": day(found["date"]),
@@ -59,7 +65,7 @@ def cells(run: PastRun) -> dict[str, str]:
         **{name: escape(found[name] or "") for name in ("rule", "model", "data")},
         "validation": scored(run, "validation", found["validation"]),
         "test": scored(run, "test", found["test"]),
-        "time": lasted(run.seconds),
+        "time": lasted(found["seconds"]),
         "commit": escape(short(found["commit"])),
     }
 
@@ -74,7 +80,8 @@ def differing(runs: Sequence[PastRun]) -> dict[str, list[Any]]:
 
 def conditions(run: PastRun) -> dict[str, Any]:
     names = ("commit", "rheobase_commit", "device", "cpu", "threads", "processes")
-    return {**run.settings, **{name: run.config.get(name) for name in names}, **mapping(run.config, "versions")}
+    known = {name: run.config[name] for name in names if run.config.get(name) is not None}
+    return {**run.settings, **known, **mapping(run.config, "versions")}
 
 
 def differences(runs: Sequence[PastRun]) -> Table:
@@ -82,7 +89,7 @@ def differences(runs: Sequence[PastRun]) -> Table:
     table = side_by_side("setting", runs)
     for name, values in differing(runs).items():
         shown = [short(value) if name.endswith("commit") and isinstance(value, str) else str(value) for value in values]
-        table.add_row(name, *(escape(value) for value in shown))
+        table.add_row(escape(name), *(escape(value) for value in shown))
     return table
 
 
@@ -94,8 +101,8 @@ def curves(runs: Sequence[PastRun]) -> Table:
     table.add_section()
     table.add_row("best", *(scored(run, "validation", run.validation) for run in runs))
     table.add_row("test", *(scored(run, "test", number(run.result, "test_score")) for run in runs))
-    table.add_row("time", *(lasted(run.seconds) for run in runs))
-    table.add_row("state", *(run.state for run in runs))
+    table.add_row("time", *(lasted(facts(run)["seconds"]) for run in runs))
+    table.add_row("state", *(escape(run.state) for run in runs))
     return table
 
 
@@ -128,7 +135,7 @@ def scored(run: PastRun, part: str, value: float | None) -> str:
 def lasted(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    return clock(seconds) if 60 <= seconds < math.inf else f"{seconds:.1f} s"
+    return clock(seconds) if seconds >= 60 else f"{seconds:.1f} s"
 
 
 def day(date: str | None) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from rheobase.cli.flags import Switch
 from rheobase.cli.run_tables import curves, differences, differing, facts, listing, paragraphs
-from rheobase.training.files import CONFIG
+from rheobase.training.files import CONFIG, plain
 from rheobase.training.history import PastRun, find_runs, read_run
 
 ENDLESS = 10_000  # columns: nothing is folded in a file or a pipe
@@ -47,7 +47,7 @@ def show_list(console: Console, folder: Path, sort: Field, as_json: bool) -> Non
     known = sorted(((facts(run), run) for run in found), key=lambda pair: pair[0]["date"] or "")
     known.sort(key=lambda pair: (pair[0][sort] is not None, pair[0][sort]))
     if as_json:
-        print(json.dumps({"runs": [told for told, _ in known], "others": others}, indent=2))
+        print(as_text({"runs": [told for told, _ in known], "others": others}))
         return
     ordered = [run for _, run in known]
     table = listing(ordered)
@@ -66,7 +66,7 @@ def show_list(console: Console, folder: Path, sort: Field, as_json: bool) -> Non
 def show_comparison(console: Console, compared: Sequence[PastRun], as_json: bool) -> None:
     if as_json:
         told = [facts(run) | {"settings": run.settings, "epochs": run.epochs, "result": run.result} for run in compared]
-        print(json.dumps({"runs": told, "differing": differing(compared)}, indent=2))
+        print(as_text({"runs": told, "differing": differing(compared)}))
         return
     if differing(compared):
         console.print(differences(compared))
@@ -75,6 +75,11 @@ def show_comparison(console: Console, compared: Sequence[PastRun], as_json: bool
     console.print()
     console.print(curves(compared))
     show_notes(console, compared)
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """As JSON that every reader of it takes."""
+    return json.dumps(plain(found), indent=2, allow_nan=False)
 
 
 def show_notes(console: Console, shown: Sequence[PastRun]) -> None:

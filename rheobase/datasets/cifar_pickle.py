@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rheobase.explained import explained
+
 PIXELS = 3 * 32 * 32
 
 
@@ -23,7 +25,9 @@ def read_batch(data: bytes, path: Path, labels: str) -> tuple[np.ndarray, list[i
     except MemoryError as error:
         raise ValueError(f"{path}: the pickle asks for more memory than there is: it is damaged.") from error
     except Exception as error:  # damaged pickles raise errors of any kind
-        raise ValueError(f"{path}: not a batch of CIFAR's Python version ({error}). Fetch it again.") from error
+        raise explained(
+            ValueError(f"{path}: not a batch of CIFAR's Python version ({error}). Fetch it again."), "data-files"
+        ) from error
     entries = named_entries(batch, path)
     for key in ("data", labels):
         if key not in entries:

@@ -8,6 +8,7 @@ from rheobase.datasets.layouts import Static
 from rheobase.datasets.samples import in_memory
 from rheobase.datasets.sequences import Data, Sequences, stratified_order
 from rheobase.datasets.splits import WHOLE, Split
+from rheobase.explained import explained
 
 TEST_SAMPLES = 397
 
@@ -32,8 +33,9 @@ def digit_images(*, steps: int = 8, split: Split = WHOLE) -> Data:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError(
-            "The digits come with scikit-learn, which is not installed: `pip install 'rheobase[digits]'`."
+        raise explained(
+            ImportError("The digits come with scikit-learn, which is not installed: `pip install 'rheobase[digits]'`."),
+            "extras",
         ) from error
     found = load_digits()
     samples = torch.from_numpy(found.images).to(torch.float32).div_(16).unsqueeze(1)

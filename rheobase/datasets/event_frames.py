@@ -23,6 +23,7 @@ from rheobase.datasets.published import folders, missing
 from rheobase.datasets.samples import Mapped
 from rheobase.datasets.sequences import Sequences
 from rheobase.events import Events, frames_by_count, frames_by_time
+from rheobase.explained import explained
 from rheobase.transforms import PixelTransform
 
 FORMAT = 1
@@ -133,9 +134,12 @@ def random_parts(whole: Sequences) -> tuple[Sequences, Sequences]:
 def require_published(name: str, folder: Path, what: str, count: int, published: int) -> None:
     """Raises ValueError unless the set is complete: another one has another split."""
     if count != published:
-        raise ValueError(
-            f"{folder}: expected the {published} {what} that {name!r} is published with, found {count}. Unpack what is "
-            "missing, or pass verify=False for a set of your own."
+        raise explained(
+            ValueError(
+                f"{folder}: expected the {published} {what} that {name!r} is published with, found {count}. Unpack "
+                "what is missing, or pass verify=False for a set of your own."
+            ),
+            "data-files",
         )
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rheobase.explained import explained
+
 UNSIGNED_BYTE = 0x08
 
 
@@ -23,7 +25,9 @@ def content(path: Path) -> bytes:
         with gzip.open(path) as stream:
             return stream.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: the gzip stream is damaged ({error}). Fetch the file again.") from error
+        raise explained(
+            ValueError(f"{path}: the gzip stream is damaged ({error}). Fetch the file again."), "data-files"
+        ) from error
 
 
 def parse(data: bytes, path: Path, *, dimensions: int) -> Tensor:
@@ -51,7 +55,9 @@ def parse(data: bytes, path: Path, *, dimensions: int) -> Tensor:
         raise ValueError(f"{path}: expected sizes of at least 1 from offset 4 on, got {sizes}.")
     expected = header + math.prod(sizes)
     if len(data) < expected:
-        raise ValueError(f"{path}: truncated at offset {len(data)}: sizes {sizes} need {expected} bytes.")
+        raise explained(
+            ValueError(f"{path}: truncated at offset {len(data)}: sizes {sizes} need {expected} bytes."), "data-files"
+        )
     if len(data) > expected:
         raise ValueError(f"{path}: {len(data) - expected} bytes too many: sizes {sizes} end at offset {expected}.")
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=header).reshape(sizes).copy())

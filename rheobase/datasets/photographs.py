@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rheobase.datasets.samples import Samples
 from rheobase.datasets.views import RandomView, View
+from rheobase.explained import explained
 
 MOST_THREADS = 16
 
@@ -74,7 +75,9 @@ def decode(path: Path, view: View, seed: int) -> np.ndarray:
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: the image is damaged ({error}). Unpack or fetch it again.") from error
+        raise explained(
+            ValueError(f"{path}: the image is damaged ({error}). Unpack or fetch it again."), "data-files"
+        ) from error
     return np.asarray(view(image, random.Random(seed)))
 
 
@@ -83,6 +86,7 @@ def require_pillow() -> None:
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
-        raise ImportError(
-            "Image files are read by Pillow, which is not installed: `pip install 'rheobase[images]'`."
+        raise explained(
+            ImportError("Image files are read by Pillow, which is not installed: `pip install 'rheobase[images]'`."),
+            "extras",
         ) from error

@@ -6,6 +6,7 @@ from pathlib import Path
 from rheobase.datasets.published_events import EVENT_SETS
 from rheobase.datasets.published_images import IMAGE_SETS
 from rheobase.datasets.source import Source
+from rheobase.explained import explained
 from rheobase.names import choose
 
 PUBLISHED: dict[str, Source] = {source.name: source for source in IMAGE_SETS + EVENT_SETS}
@@ -59,10 +60,11 @@ def find(name: str, file: str, places: list[Path]) -> Path:
 
 def missing(name: str, file: str, places: list[Path]) -> FileNotFoundError:
     """The error to raise where `file` of the set called `name` is in none of `places`."""
-    return FileNotFoundError(
+    error = FileNotFoundError(
         f"No file {file} of {name!r} in {', '.join(map(str, places))}. {how_to_get(name)}; "
         f"then pass root=FOLDER, or put them in $RHEOBASE_DATA/{name}."
     )
+    return explained(error, "data-files")
 
 
 def how_to_get(name: str) -> str:

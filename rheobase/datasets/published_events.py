@@ -34,7 +34,7 @@ CIFAR10_DVS = Source(
 
 DVS128_GESTURE = Source(
     "dvs128-gesture",
-    licence="see LICENSE.txt beside it",
+    licence="CC BY 4.0",
     advice=(
         "get DvsGesture.tar.gz with a browser from "
         "ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794 and unpack it"

@@ -1,7 +1,7 @@
 """One split of a data set, its time-first batches, and the three splits together."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -127,6 +127,17 @@ class Batched(Protocol):
     ) -> tuple[Tensor, Tensor]: ...
 
 
+def require_batches(batches: Sized, sequences: Batched, size: int) -> None:
+    """Raises ValueError for a batch size below 1 and for one that leaves no batch of the sequences."""
+    if size < 1:
+        raise ValueError(f"Expected a batch size of at least 1, got {size}.")
+    if not len(batches):
+        raise ValueError(
+            f"No batch is left: {len(sequences)} samples make no full batch of {size}. "
+            "Use a smaller size or drop_last=False."
+        )
+
+
 @dataclass(frozen=True)
 class Batches:
     """The batches of one split: iterating yields what its `batch` gives, `(xs [T, N, ...] float32, target [N])`."""
@@ -138,13 +149,7 @@ class Batches:
     drop_last: bool
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"Expected a batch size of at least 1, got {self.size}.")
-        if not len(self):
-            raise ValueError(
-                f"No batch is left: {len(self.sequences)} samples make no full batch of {self.size}. "
-                "Use a smaller size or drop_last=False."
-            )
+        require_batches(self, self.sequences, self.size)
 
     def __len__(self) -> int:
         samples = len(self.sequences)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rheobase.datasets.sequences import Batched
+from rheobase.datasets.sequences import Batched, require_batches
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,12 @@ class Shuffled:
     processes: int = 1
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"Expected a batch size of at least 1, got {self.size}.")
         if self.size % self.processes:
             raise ValueError(
                 f"Expected a batch size that {self.processes} processes can share evenly, got {self.size}: it is the "
                 "number of samples in all of them together."
             )
-        if not len(self):
-            raise ValueError(
-                f"No batch is left: {len(self.sequences)} samples make no full batch of {self.size}. "
-                "Use a smaller size or drop_last=False."
-            )
+        require_batches(self, self.sequences, self.size)
 
     def __len__(self) -> int:
         samples = len(self.sequences)

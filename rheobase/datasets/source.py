@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rheobase.explained import explained
+
 _KINDS = {"md5": "MD5", "sha256": "SHA-256"}
 
 
@@ -84,13 +86,13 @@ class Source:
 def require_published(data: bytes, path: Path, file: File) -> None:
     """Raises ValueError unless `data`, the content of `path`, has the published size and checksum of `file`."""
     if file.size is not None and len(data) != file.size:
-        raise ValueError(refusal(path, f"{file.size} bytes", f"{len(data)}"))
+        raise explained(ValueError(refusal(path, f"{file.size} bytes", f"{len(data)}")), "data-files")
     if file.checksum is not None:
         digest = new_digest(file.checksum)
         digest.update(data)
         got = written(file.checksum, digest)
         if got != file.checksum:
-            raise ValueError(refusal(path, named(file.checksum), named(got)))
+            raise explained(ValueError(refusal(path, named(file.checksum), named(got))), "data-files")
 
 
 def refusal(path: Path, expected: str, got: str) -> str:

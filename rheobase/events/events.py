@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rheobase.explained import explained
+
 TYPES: dict[str, np.dtype[Any]] = {
     "t": np.dtype(np.int64),
     "x": np.dtype(np.int32),
@@ -76,16 +78,22 @@ def checked(
     for name, values, size in (("x", x, width), ("y", y, height), ("p", p, 2)):
         if len(values) and not 0 <= int(values.min()) <= int(values.max()) < size:
             first = int(((values < 0) | (values >= size)).argmax())
-            raise ValueError(
-                f"{source}: expected {name} in 0 .. {size - 1}, got {int(values[first])} {place(first)}. "
-                "The file is damaged, or of another sensor."
+            raise explained(
+                ValueError(
+                    f"{source}: expected {name} in 0 .. {size - 1}, got {int(values[first])} {place(first)}. "
+                    "The file is damaged, or of another sensor."
+                ),
+                "data-files",
             )
     late = t[1:] < t[:-1]
     if late.any() and not sort:
         first = int(late.argmax()) + 1
-        raise ValueError(
-            f"{source}: out of order: time {int(t[first])} after {int(t[first - 1])} {place(first)}. "
-            "Use sort=True if the order in the file means nothing."
+        raise explained(
+            ValueError(
+                f"{source}: out of order: time {int(t[first])} after {int(t[first - 1])} {place(first)}. "
+                "Use sort=True if the order in the file means nothing."
+            ),
+            "data-files",
         )
     arrays = {name: np.asarray(array, TYPES[name]) for name, array in (("t", t), ("x", x), ("y", y), ("p", p))}
     if late.any():

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rheobase.explained import explained
+
 COLLECTION = b"GCOL\x01\0\0\0"
 HEADER_BYTES = 16
 
@@ -40,13 +42,15 @@ def opened(path: Path) -> Any:
     try:
         import h5py  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:
-        raise ImportError("HDF5 files need h5py, which is not installed: `pip install 'rheobase[events]'`.") from error
+        raise explained(
+            ImportError("HDF5 files need h5py, which is not installed: `pip install 'rheobase[events]'`."), "extras"
+        ) from error
     try:
         return h5py.File(path, "r")
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ValueError(f"{path}: not a complete HDF5 file ({error}).") from error
+        raise explained(ValueError(f"{path}: not a complete HDF5 file ({error})."), "data-files") from error
 
 
 def dataset(file: Any, name: str, *, dimensions: int, kinds: str, path: Path) -> Stored:

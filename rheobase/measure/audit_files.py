@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,7 +14,7 @@ from rheobase.measure.audit_training import Moment
 from rheobase.measure.audit_verdict import findings, verdicts
 from rheobase.training import Experiment
 from rheobase.training.environment import environment
-from rheobase.training.files import write_aside, write_json
+from rheobase.training.files import plain, write_aside, write_json
 
 FIGURES = tuple(field.name for field in fields(Figures))
 
@@ -40,15 +39,6 @@ def moment_results(moment: Moment) -> dict[str, Any]:
         **{name: whole[name] for name in ("layers", "neurons", "batches", "draws")},
         "rules": [rule | {"verdict": asdict(told[rule["rule"]])} for rule in whole["rules"]],
     }
-
-
-def plain(value: Any) -> Any:
-    """Without NaN and infinity, which JSON has not."""
-    if isinstance(value, dict):
-        return {name: plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_audit(folder: Path, found: dict[str, Any], moments: Sequence[Moment]) -> None:

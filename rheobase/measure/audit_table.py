@@ -22,7 +22,7 @@ TITLES = (
     "through\ntime",
     "rest",
 )
-COLOURS = {"aligned": "green", "partly aligned": "yellow"}
+COLOURS = {"aligned": "green", "aligned in direction": "yellow", "partly aligned": "yellow"}
 
 
 def table(moments: Sequence[Moment]) -> Table:

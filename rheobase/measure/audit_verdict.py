@@ -16,6 +16,7 @@ LASTING = 0.99  # decays from here on keep a potential for a hundred steps
 LONG, SHORT, NOISY = 2.0, 0.5, 4.0  # times the exact gradient's length; times its noise
 BETTER = 0.05  # by how much the cosine of a rule worth trying is larger
 ONE_STEP = 0.99
+RATE = "SGD wants another learning rate"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """state: "aligned", "partly aligned", "badly aligned", "opposed", "no gradient" or "refused".
+    """state: "aligned", "aligned in direction" (not in length), "partly aligned", "badly aligned", "opposed",
+        "no gradient" or "refused".
 
     causes: what is wrong: "reset", "normalisation", "time", "rest" (see `Paths`), "signal", "length", "noise" or
         "silent".
@@ -81,10 +83,14 @@ def verdict(found: RuleAudit, audit: Audit) -> Verdict:
     cosine = found.total.cosine
     if math.isnan(cosine):
         return Verdict(found.rule, "no gradient", ("silent",), "no gradient: it, or the exact one, is zero everywhere")
-    state = next(s for s, least in STATES.items() if cosine >= least)
+    state, length = next(s for s, least in STATES.items() if cosine >= least), found.total.norm_ratio
+    head = f"{state}: {cosine:.2f}"
+    if state == "aligned" and is_off(length) and not own_length(found.rule):
+        state = "aligned in direction"
+        head = f"{state}, {length:.2g} {'of' if length < 1 else 'times'} the length: {cosine:.2f}"
     weak = sorted((f.cosine, name) for name, f in found.of_layers.items() if f.share >= SLIGHT and f.cosine < LAYER)
     silent = [name for name, f in found.of_layers.items() if f.share >= SLIGHT and f.norm_ratio == 0]
-    told, causes = [f"{state}: {cosine:.2f}"], list[str]()
+    told, causes = [head], list[str]()
     if weak:
         more = f" and {len(weak) - 3} more" if len(weak) > 3 else ""
         told.append("layer " + ", ".join(f"{name!r} {value:.2f}" for value, name in weak[:3]) + more)
@@ -96,7 +102,7 @@ def verdict(found: RuleAudit, audit: Audit) -> Verdict:
         cause = main_cause(found, layer)
         causes.append(cause)
         told.append(f"{reason(cause, found, audit)}: {advice(found, audit, layer)}")
-    for cause, text in extras(found.total):
+    for cause, text in extras(found.total, own_length(found.rule), state == "aligned in direction"):
         causes.append(cause)
         told.append(text)
     return Verdict(found.rule, state, tuple(causes), "; ".join(told))
@@ -156,9 +162,27 @@ def aligned_at(found: RuleAudit, layer: str | None) -> float:
     return -1.0 if figures is None or math.isnan(figures.cosine) else figures.cosine
 
 
-def extras(total: Figures) -> Iterator[tuple[str, str]]:
-    if not SHORT <= total.norm_ratio <= LONG:
-        yield "length", f"{total.norm_ratio:.2g} times as long as the exact one (SGD wants another learning rate)"
+def is_off(length: float) -> bool:
+    return not SHORT <= length <= LONG
+
+
+def own_length(rule: str) -> str:
+    """Why a gradient of this rule is meant to have another length than the exact one; "" where it is not."""
+    options = read_options(rule)
+    if options.get("scale") == "paper":
+        return 'as scale="paper" means it to be'
+    if options.get("signal", "backprop") != "backprop":
+        return "which is that of its feedback matrices"
+    if rule.partition("(")[0] == "s-tllr":
+        return "which its factors causal and acausal choose"
+    return ""
+
+
+def extras(total: Figures, own: str, is_named: bool) -> Iterator[tuple[str, str]]:
+    """own: why another length is meant. is_named: whether the length was told already."""
+    if is_off(total.norm_ratio):
+        long = f"{total.norm_ratio:.2g} times as long as the exact one" + (f", {own}" if own else "")
+        yield "length", RATE if is_named else f"{long} ({RATE})"
     noise = total.noise / total.norm_ratio**2 if total.norm_ratio else math.nan  # at the exact one's length
     if noise > NOISY * total.exact_noise > 0:
         yield "noise", f"{noise / total.exact_noise:.1f} times as noisy as the exact one: larger batches help"

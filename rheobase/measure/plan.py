@@ -12,6 +12,7 @@ from rheobase.measure.plan_time import seconds_needed
 from rheobase.rules.rule import Loss, Rule
 from rheobase.sequence import PerStep, Target
 from rheobase.training.experiment import rule_named, rule_text
+from rheobase.training.free_memory import free_bytes
 from rheobase.training.need import DENSE, Need, knobs, need
 
 RULES = ("bptt", "bptt(checkpoint=True)", "rate-bp", "sltt", "ottt", "s-tllr")
@@ -57,8 +58,9 @@ def plan(
     chunks: steps computed together; None for the rule's own choice. Only for rules that have this option.
     moments: tensors that the optimiser keeps for each parameter: 2 for Adam, 1 for SGD with momentum.
 
-    Measured are steps with a sixteenth and an eighth of the batch, see `rheobase.training.need.need`. On a GPU its
-    allocator tells only the peaks; that way is untested. The model stays as it is.
+    Measured are steps with a sixteenth and an eighth of the batch, see `rheobase.training.need.need`, and their time
+    with a sixteenth and, where it fits, a half. On a GPU its allocator tells only the peaks; that way is untested. The
+    model stays as it is.
     """
     samples = batch_size or xs.shape[1]
     parameters = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
@@ -104,7 +106,10 @@ class _Asked:
             return Choice(text, is_exact, refusal=str(error))
         if found is None:
             return Choice(text, is_exact, twice)
-        seconds = seconds_needed(self.model, rule, self.xs, self.target, self.loss, self.samples).at(self.samples)
+        most = found.samples_within(min(self.budget, (free_bytes(self.xs.device) or self.budget) // 2))
+        seconds = seconds_needed(
+            self.model, rule, self.xs, self.target, self.loss, self.samples, most=most
+        ).at(self.samples)  # fmt: skip
         size = found.at(self.samples)
         return Choice(
             text, is_exact, twice, size, seconds, self.largest(rule, found), size <= self.budget,

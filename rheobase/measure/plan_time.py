@@ -8,39 +8,62 @@ from torch import Tensor, nn
 
 from rheobase.aside import RandomStates
 from rheobase.rules.rule import Loss, Rule
-from rheobase.sequence import Target
+from rheobase.sequence import PerStep, Target, constant
 from rheobase.training.anomalies import aside
 from rheobase.training.need import DENSE, Need, Paced, learning, over_steps
 
-REPEATS = 3
+REPEATS, PATIENCE = 3, 2.0  # calls, and seconds from which on there are no further ones
 
 
-def seconds_needed(model: nn.Module, rule: Rule, xs: Tensor, target: Target, loss: Loss, batch_size: int) -> Need:
-    """The seconds of one `rule.backward`, as a line through two small batches: no more than a guide.
+def seconds_needed(
+    model: nn.Module,
+    rule: Rule,
+    xs: Tensor,
+    target: Target,
+    loss: Loss,
+    batch_size: int,
+    *,
+    most: int | None = None,
+) -> Need:
+    """The seconds of one `rule.backward`, as a line through a sixteenth and a half of the batch.
 
-    Large batches may be faster by the sample, where small ones do not fill the machine, or slower, where they outgrow
-    its caches. Measured as `rheobase.training.need.need` measures bytes, the fastest of three calls of each size.
+    xs: `[T, N, ...]`, few samples or many; they are repeated where they are fewer than that.
+    most: samples that there is memory for. With fewer than half of the batch, what is foretold is no more than a guide:
+        small batches do not fill the machine, large ones outgrow its caches.
+
+    Measured as `rheobase.training.need.need` measures bytes, the fastest of up to three calls of each size.
     """
     paced = Paced.of(model, rule, xs, batch_size)
     small = max(2, batch_size // DENSE)
-    sizes = min(small, xs.shape[1]), min(2 * small, xs.shape[1])
+    large = max(2 * small, batch_size // 2)
+    sizes = small, large if most is None else max(small, min(large, most))
     return over_steps(paced, len(xs), partial(_of_steps, model, paced, xs, target, loss, sizes))
 
 
 def _of_steps(
     model: nn.Module, paced: Paced, xs: Tensor, target: Target, loss: Loss, sizes: tuple[int, int], steps: int
 ) -> Need:
-    first, second = (timed(model, paced.with_samples(size), xs[:steps], target, loss, size) for size in sizes)
+    first, second = (
+        timed(model, paced.with_samples(size), *of_samples(xs[:steps], target, size), loss, size) for size in sizes
+    )
     slope = max(0.0, (second - first) / (sizes[1] - sizes[0])) if sizes[1] > sizes[0] else 0.0
     return Need.line(max(0.0, first - slope * sizes[0]), slope)
+
+
+def of_samples(xs: Tensor, target: Target, count: int) -> tuple[Tensor, Target]:
+    """The sequence and its target with `count` samples, repeated where there are fewer."""
+    chosen = torch.arange(count, device=xs.device) % xs.shape[1]
+    is_steady = len(xs) > 1 and xs.stride(0) == 0
+    goal = PerStep(target.targets[:, chosen]) if isinstance(target, PerStep) else target[chosen]
+    return constant(xs[0, chosen], len(xs)) if is_steady else xs[:, chosen], goal
 
 
 def timed(model: nn.Module, rule: Rule, xs: Tensor, target: Target, loss: Loss, samples: int) -> float:
     """The seconds of the fastest of some calls on so many samples, after a first one; the model stays as it is."""
     call = learning(model, rule, xs, target, loss, samples)
-    found = []
+    found = list[float]()
     with aside(model, RandomStates(xs.device)):
-        for _ in range(1 + REPEATS):
+        while len(found) < 2 or (len(found) <= REPEATS and sum(found) < PATIENCE):
             model.zero_grad(set_to_none=True)
             _settled(xs.device)
             started = time.perf_counter()

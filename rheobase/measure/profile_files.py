@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rheobase.distributed import device_named
-from rheobase.measure.audit_files import plain
 from rheobase.measure.plan import Plan
 from rheobase.measure.profile import LayerProfile, Profile
 from rheobase.training import Experiment
 from rheobase.training.environment import environment
-from rheobase.training.files import write_aside, write_json
+from rheobase.training.files import plain, write_aside, write_json
 
 COLUMNS = tuple(field.name for field in fields(LayerProfile))
 

@@ -5,6 +5,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
+from rheobase.explained import explained
+
 State = tuple[Tensor, ...]
 
 
@@ -33,10 +35,13 @@ class Neuron(nn.Module):
         )
 
     def forward(self, current: Tensor) -> Tensor:
-        raise RuntimeError(
-            f"{type(self).__name__} has no state of its own, so a spiking model cannot be called directly. "
-            "Use rheobase.run(model, xs) for a sequence [T, N, ...], rheobase.step(model, x, state) for one step, "
-            "or rule.backward(model, xs, target, loss=...) to train."
+        raise explained(
+            RuntimeError(
+                f"{type(self).__name__} has no state of its own, so a spiking model cannot be called directly. "
+                "Use rheobase.run(model, xs) for a sequence [T, N, ...], rheobase.step(model, x, state) for one step, "
+                "or rule.backward(model, xs, target, loss=...) to train."
+            ),
+            "state",
         )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rheobase.plots.raster import of_sample
 from rheobase.plots.style import COLOURS, GREY, few, new_figure, styled, whole_numbers
-from rheobase.record import LayerRecord, Record
+from rheobase.recorder import LayerRecord, Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from rheobase.plots.style import COLOURS, counted, few, new_figure, spaced, styled, whole_numbers
-from rheobase.record import Record
+from rheobase.recorder import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rheobase.plots.raster import spikes_of
 from rheobase.plots.style import COLOURS, DEAD_COLOUR, GREY, SATURATED_COLOUR, counted, new_figure, styled
-from rheobase.record import Record
+from rheobase.recorder import Record
 from rheobase.training.health import DEAD, SATURATED
 
 if TYPE_CHECKING:

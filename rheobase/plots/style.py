@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from rheobase.explained import explained
 from rheobase.training.files import write_aside
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def matplotlib() -> ModuleType:
     try:
         import matplotlib.figure
     except ImportError as error:
-        raise ImportError(
-            "The picture needs matplotlib, which is not installed: `pip install 'rheobase[plot]'`."
+        raise explained(
+            ImportError("The picture needs matplotlib, which is not installed: `pip install 'rheobase[plot]'`."),
+            "extras",
         ) from error
     return matplotlib
 

@@ -16,7 +16,7 @@ from rheobase.report.texts import NONE, cell, day, share
 from rheobase.training.history import mapping, number, text
 
 DRAWN = ("audit.png",)
-GOOD = {"aligned": "good", "partly aligned": "warn"}
+GOOD = {"aligned": "good", "aligned in direction": "warn", "partly aligned": "warn"}
 FIGURES = ("cosine", "spread", "norm_ratio", "bias", "bias_by_chance", "noise", "exact_noise")
 LOST = {"reset": "reset", "normalisation": "norms' statistics", "time": "time", "rest": "other terms"}
 Values = Mapping[str, Any]
@@ -53,11 +53,14 @@ def rules_sentence(last: Values) -> Markup:
     if not others:
         return joined(("No rule has a gradient to compare.",))
     others.sort(key=lambda pair: pair[0])
-    bad = [pair for pair in others if state(pair[1]) != "aligned"]
+    bad = [pair for pair in others if not state(pair[1]).startswith("aligned")]
     if not bad:
         low, worst = others[0]
         every = "Every rule" if len(others) > 1 else "It"
-        return joined((f"{every} follows the exact gradient: the least cosine is {low:.2f}, of ", name(worst), "."))
+        direction = ", not always in length" if any(state(rule) != "aligned" for _, rule in others) else ""
+        return joined(
+            (f"{every} follows the exact gradient{direction}: the least cosine is {low:.2f}, of ", name(worst), ".")
+        )
     named = [
         joined((", " if place else "", name(rule), f" ({cosine_text(value)})"))
         for place, (value, rule) in enumerate(bad[:3])
@@ -111,8 +114,8 @@ def verdicts(moments: Sequence[Values]) -> Markup:
 
 def in_words(rule: Values) -> str:
     """The verdict without its state and its cosine, which have columns of their own."""
-    told = text(mapping(rule, "verdict"), "text").removeprefix(f"{state(rule)}: ")
-    return told.removeprefix(f"{cosine(rule) or 0.0:.2f}").removeprefix("; ")
+    before, _, after = text(mapping(rule, "verdict"), "text").partition(f": {cosine(rule) or 0.0:.2f}")
+    return (before.removeprefix(state(rule)) + after).strip(",:; ")
 
 
 def cosines(moments: Sequence[Values]) -> Section:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from rheobase.explained import explained
 from rheobase.wiring import tensors
 
 _AFFINE = frozenset(
@@ -122,9 +123,12 @@ class CommutesWithMean(TorchFunctionMode):
             advice = "Use average pooling, or nn.MaxPool2d as a module, whose mean Jacobian is known."
         else:
             advice = "Put it before the first neuron of a constant input, or train with SLTT, OTTT or BPTT."
-        raise ValueError(
-            f"RateBP replaces spikes by their mean over time, but {name!r} between neurons does not commute with the "
-            f"mean. {advice}"
+        raise explained(
+            ValueError(
+                f"RateBP replaces spikes by their mean over time, but {name!r} between neurons does not commute with "
+                f"the mean. {advice}"
+            ),
+            "refused",
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from rheobase.explained import explained
 from rheobase.neurons import Neuron
 from rheobase.rules.trace_pass import TraceTreatment
 from rheobase.treatment import Treatment
@@ -63,8 +64,11 @@ class Traces(Eligibility):
     def treatment(self, model: nn.Module) -> Treatment:
         for name, module in model.named_modules():
             if isinstance(module, Neuron) and any(p.requires_grad for p in module.parameters()):
-                raise ValueError(
-                    f"{name!r} ({type(module).__name__}) has parameters that learn, for which rules with traces define "
-                    "no gradient. Freeze them with `requires_grad_(False)`, or use SLTT, RateBP or BPTT."
+                raise explained(
+                    ValueError(
+                        f"{name!r} ({type(module).__name__}) has parameters that learn, for which rules with traces "
+                        "define no gradient. Freeze them with `requires_grad_(False)`, or use SLTT, RateBP or BPTT."
+                    ),
+                    "refused",
                 )
         return TraceTreatment(self)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rheobase.explained import explained
+
 
 def _pair(value: Any) -> tuple[int, int]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value, value)  # type: ignore[return-value]
@@ -17,7 +19,7 @@ def windows_won(pool: nn.MaxPool2d, x: Tensor) -> tuple[Tensor, Tensor]:
     x: one step `[N, C, H, W]`; k: elements of a window.
     """
     if pool.ceil_mode or pool.return_indices:
-        raise ValueError("RateBP handles MaxPool2d without ceil_mode and return_indices only.")
+        raise explained(ValueError("RateBP handles MaxPool2d without ceil_mode and return_indices only."), "refused")
     (kernel_h, kernel_w), (stride_h, stride_w) = _pair(pool.kernel_size), _pair(pool.stride)
     (pad_h, pad_w), (dilation_h, dilation_w) = _pair(pool.padding), _pair(pool.dilation)
     pooled, winners = F.max_pool2d(x, pool.kernel_size, pool.stride, pool.padding, pool.dilation, return_indices=True)

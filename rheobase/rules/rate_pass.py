@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from rheobase.casts import at_least_float32
 from rheobase.engine import Sweep
+from rheobase.explained import explained
 from rheobase.kernels import Response
 from rheobase.kernels.autograd import Respond
 from rheobase.kernels.norm import in_order, observed, ordered_as
@@ -116,9 +117,12 @@ class SpikePass(Treatment):
         if not uses_batch_statistics(norm):
             return super().norm(sweep, norm, x, plain)
         if type(norm) not in STEADY_NORMS:
-            raise ValueError(
-                f"RateBP knows how to average nn.BatchNorm1d/2d/3d and the sequence norms, not {type(norm).__name__} "
-                f"({sweep.name(norm)!r})."
+            raise explained(
+                ValueError(
+                    "RateBP knows how to average nn.BatchNorm1d/2d/3d and the sequence norms, not "
+                    f"{type(norm).__name__} ({sweep.name(norm)!r})."
+                ),
+                "refused",
             )
         if sweep.is_steady(x):
             step = sweep.unfolded(x)[0]

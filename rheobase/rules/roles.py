@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from rheobase.engine import Sweep
+from rheobase.explained import explained
 from rheobase.neurons import Neuron
 from rheobase.wiring import Wiring
 
@@ -38,10 +39,13 @@ def role(traces: "Traces", sweep: Sweep, synapse: nn.Module, wiring: Wiring) -> 
     after = wiring.neurons_after(synapse)
     if traces.acausal and after and not (fires or integrates):
         found = ", ".join(repr(sweep.name(m)) for m in receivers) or "nothing"
-        raise ValueError(
-            f"A rule with a postsynaptic trace (S-TLLR) cannot find the neuron of synapse {sweep.name(synapse)!r}: its "
-            f"output reaches {found} before any neuron. Put a neuron after each hidden synapse, or use SLTT, OTTT or "
-            "RateBP."
+        raise explained(
+            ValueError(
+                "A rule with a postsynaptic trace (S-TLLR) cannot find the neuron of synapse "
+                f"{sweep.name(synapse)!r}: its output reaches {found} before any neuron. Put a neuron after each "
+                "hidden synapse, or use SLTT, OTTT or RateBP."
+            ),
+            "refused",
         )
     if not after:  # a part of the readout
         before = wiring.neurons_before(synapse)
@@ -66,8 +70,11 @@ def _common_decay(sweep: Sweep, synapse: nn.Module, neurons: set[Neuron]) -> flo
         decay = neuron.membrane_decay()
         decays |= set(decay.flatten().tolist()) if isinstance(decay, Tensor) else {decay}
     if len(decays) != 1:
-        raise ValueError(
-            f"The neurons around synapse {sweep.name(synapse)!r} have {len(decays)} different decays "
-            f"({', '.join(f'{d:g}' for d in sorted(decays))}): say which the trace takes (OTTT: trace_decay)."
+        raise explained(
+            ValueError(
+                f"The neurons around synapse {sweep.name(synapse)!r} have {len(decays)} different decays "
+                f"({', '.join(f'{d:g}' for d in sorted(decays))}): say which the trace takes (OTTT: trace_decay)."
+            ),
+            "refused",
         )
     return decays.pop()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rheobase.casts import at_least_float32, outside_autocast
 from rheobase.chunks import sequence_norms
+from rheobase.explained import explained
 from rheobase.inference import require_neurons
 from rheobase.processes import require_whole
 from rheobase.sequence import Target, target_at
@@ -62,17 +63,26 @@ def require_learning(model: nn.Module) -> None:
     require_neurons(model)
     require_whole(model)
     if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError("Expected at least one parameter with requires_grad, found none: nothing would learn.")
+        raise explained(
+            ValueError("Expected at least one parameter with requires_grad, found none: nothing would learn."),
+            "nothing-learns",
+        )
     if not torch.is_grad_enabled():
-        raise RuntimeError("rule.backward was called inside torch.no_grad(): call it where gradients are enabled.")
+        raise explained(
+            RuntimeError("rule.backward was called inside torch.no_grad(): call it where gradients are enabled."),
+            "nothing-learns",
+        )
 
 
 def refuse_sequence_norms(model: nn.Module, rule: object) -> None:
     names = sequence_norms(model)
     if names:
-        raise ValueError(
-            f"{type(rule).__name__} sees the steps as they come, but {', '.join(map(repr, names))} normalises over "
-            "the whole sequence. Use nn.BatchNorm1d/2d, which normalises each step, or train with BPTT or RateBP."
+        raise explained(
+            ValueError(
+                f"{type(rule).__name__} sees the steps as they come, but {', '.join(map(repr, names))} normalises over "
+                "the whole sequence. Use nn.BatchNorm1d/2d, which normalises each step, or train with BPTT or RateBP."
+            ),
+            "sequence-norms",
         )
 
 
@@ -80,8 +90,11 @@ def summed_loss(loss: Loss, outputs: Tensor, target: Target, first: int) -> Tens
     """The sum of the losses of steps `first`, `first` + 1, ..., whose outputs are `[c, N, ...]`."""
     losses = [loss(output, target_at(target, first + t)) for t, output in enumerate(outputs)]
     if losses[0].dim():
-        raise ValueError(
-            f"Expected the loss to return a scalar, the mean over the batch, got shape {list(losses[0].shape)}."
+        raise explained(
+            ValueError(
+                f"Expected the loss to return a scalar, the mean over the batch, got shape {list(losses[0].shape)}."
+            ),
+            "layout",
         )
     return at_least_float32(torch.stack(losses)).sum() if len(losses) > 1 else at_least_float32(losses[0])
 
@@ -93,8 +106,11 @@ def send_back(total: Tensor, backward: Backward) -> None:
 
 def require_gradient(outputs: Tensor) -> None:
     if not outputs.requires_grad:
-        raise RuntimeError(
-            "The model's output does not depend on any parameter that learns: does it detach, or run in no_grad?"
+        raise explained(
+            RuntimeError(
+                "The model's output does not depend on any parameter that learns: does it detach, or run in no_grad?"
+            ),
+            "nothing-learns",
         )
 
 

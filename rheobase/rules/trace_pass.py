@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rheobase.casts import at_least_float32
 from rheobase.engine import Sweep
+from rheobase.explained import explained
 from rheobase.neurons import Neuron, State
 from rheobase.rules.credit import Call, CreditedSynapse, SteadySynapse, SteadyWeight
 from rheobase.rules.roles import Role, role
@@ -61,9 +62,12 @@ class TraceTreatment(Treatment):
         if not self._has_trace(sweep, synapse):
             return super().synapse(sweep, synapse, x, plain)
         if sweep.place(synapse):
-            raise ValueError(
-                f"Synapse {sweep.name(synapse)!r} is used twice in one step; its trace would mix two places. "
-                "Give each place a layer of its own, or use SLTT, RateBP or BPTT."
+            raise explained(
+                ValueError(
+                    f"Synapse {sweep.name(synapse)!r} is used twice in one step; its trace would mix two places. "
+                    "Give each place a layer of its own, or use SLTT, RateBP or BPTT."
+                ),
+                "refused",
             )
         if synapse not in self._operations:
             self._operations[synapse] = operation(synapse, sweep.name(synapse))
@@ -185,9 +189,12 @@ class TraceTreatment(Treatment):
                 self._roles[synapse] = Role()
             return found
         if synapse not in self._roles:
-            raise ValueError(
-                f"Synapse {sweep.name(synapse)!r} was not used at the first step, so its trace has no beginning. Use "
-                "it at every step, or train with SLTT, RateBP or BPTT."
+            raise explained(
+                ValueError(
+                    f"Synapse {sweep.name(synapse)!r} was not used at the first step, so its trace has no beginning. "
+                    "Use it at every step, or train with SLTT, RateBP or BPTT."
+                ),
+                "refused",
             )
         return self._roles[synapse].has_trace
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rheobase.explained import explained
 from rheobase.training.files import CHECKPOINT, PREVIOUS, clear_leftovers, disk_errors, sync_folder, written_aside
 from rheobase.version import __version__
 
@@ -72,10 +73,13 @@ class Checkpoints:
             self._newest_is_whole = path == self.newest
             return state
         if faults:
-            raise ValueError(" ".join(faults) + " There is no other checkpoint to go on from.")
-        raise FileNotFoundError(
-            f"No checkpoint in {self.newest.parent}: it is no folder of a run made by `rheobase train`, or of one that "
-            "was stopped before its first batch, which loses nothing: start it again."
+            raise explained(ValueError(" ".join(faults) + " There is no other checkpoint to go on from."), "resume")
+        raise explained(
+            FileNotFoundError(
+                f"No checkpoint in {self.newest.parent}: it is no folder of a run made by `rheobase train`, or of one "
+                "that was stopped before its first batch, which loses nothing: start it again."
+            ),
+            "resume",
         )
 
     def _keeps_newest(self) -> bool:

@@ -1,5 +1,6 @@
 """How well a model does on a part of a data set, also one of an earlier run."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 
 from rheobase.datasets import Data, FlowData, FlowSequences, Sequences
 from rheobase.distributed import World, device_named
+from rheobase.explained import explained
 from rheobase.inference import run
 from rheobase.precision import Precision
 from rheobase.training.experiment import Experiment
@@ -22,17 +24,25 @@ def evaluate(
     chunk: int | None = None,
     precision: Precision | None = None,
     world: World | None = None,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> float:
     """The value of the part's metric; in eval mode, from rest.
 
     precision: that of training; float32 by default. world: the processes that share the batches.
+    before_batch: called by all processes as often, also by one that has no batch left; what it raises ends it.
     """
     training, metric = model.training, part.metric
     precision, world = precision or Precision("float32", device), world or World(device=device)
     total = torch.zeros(2, dtype=torch.float64, device=device)
     model.eval()
     try:
-        for xs, target in part.batches(batch_size, device=device).share(world.rank, world.size):
+        batches = part.batches(batch_size, device=device)
+        own = batches.share(world.rank, world.size)
+        for _ in range(0, len(batches), world.size):
+            before_batch()
+            if (batch := next(own, None)) is None:
+                break
+            xs, target = batch
             with precision.autocast():
                 outputs = run(model, xs, chunk=chunk)
             score, counted = metric.total(outputs.float(), target)
@@ -68,6 +78,6 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(
-            f"The weights in {folder} do not fit the model ({CONFIG} there says of what): {error}"
+        raise explained(
+            ValueError(f"The weights in {folder} do not fit the model ({CONFIG} there says of what): {error}"), "resume"
         ) from error

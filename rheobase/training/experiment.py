@@ -107,12 +107,11 @@ class Experiment:
             raise ValueError(f"Expected learning_rate > 0 and finite, got {self.learning_rate}.")
         if self.clip_norm is not None and not 0 < self.clip_norm <= _LARGEST:
             raise ValueError(f"Expected clip_norm > 0 and finite, got {self.clip_norm}.")
-        if self.update == "step" and (self.clip_norm, self.precision == "float16", self.on_bad) != (
-            None,
-            False,
-            "stop",
-        ):
-            raise ValueError('update="step" works without clip_norm, precision="float16" and on_bad="skip" alone.')
+        if self.update == "step" and (self.clip_norm is not None or self.on_bad != "stop"):
+            raise ValueError(
+                'update="step" moves the weights before the whole gradient is known: leave out clip_norm and '
+                'on_bad="skip".'
+            )
         if self.decays != "all" and not self.weight_decay:
             raise ValueError(f'decays="{self.decays}" has no effect with weight_decay=0.')
         if self.momentum and self.optimizer != "sgd":

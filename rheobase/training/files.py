@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import secrets
 import shutil
@@ -14,6 +15,8 @@ from typing import IO, Any
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
+
+from rheobase.explained import explained
 
 CONFIG, METRICS, WEIGHTS, CHECKPOINT, PREVIOUS, RESULT = (
     "config.json", "metrics.jsonl", "weights.safetensors", "checkpoint.pt", "checkpoint.previous.pt", "result.json",
@@ -93,7 +96,7 @@ def sync_folder(folder: Path) -> None:
 def clear_leftovers(folder: Path) -> None:
     """Removes the temporary files of a run that was killed while it wrote them."""
     for file in folder.glob(".*.????????"):
-        if file.name[1:-9] in (*FILES, *DIFFS):
+        if file.name[1:-9] in (*FILES, *DIFFS, REPORT):
             file.unlink(missing_ok=True)
 
 
@@ -119,6 +122,15 @@ def require_writable(folder: Path, needed: int) -> None:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     text = json.dumps(value, indent=2) + "\n"
     write_aside(path, lambda file: file.write(text.encode()))
+
+
+def plain(value: Any) -> Any:
+    """The value with None for NaN and infinity, which JSON has not."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_lines(path: Path, values: Sequence[Mapping[str, Any]]) -> None:
@@ -202,7 +214,10 @@ def json_object(text: str | bytes, source: str) -> dict[str, Any]:
 
 def require_file(path: Path) -> None:
     if not path.is_file():
-        raise FileNotFoundError(f"No file {path}: is {path.parent} the folder of a run made by `rheobase train`?")
+        raise explained(
+            FileNotFoundError(f"No file {path}: is {path.parent} the folder of a run made by `rheobase train`?"),
+            "resume",
+        )
 
 
 def claim(folder: Path, *, overwrite: bool) -> None:
@@ -214,7 +229,10 @@ def claim(folder: Path, *, overwrite: bool) -> None:
         raise FileExistsError(f"{folder} is a file: name another folder.")
     if folder.is_dir() and any(folder.iterdir()):
         if not overwrite:
-            raise FileExistsError(f"{folder} is not empty: name another folder, or overwrite it with --overwrite.")
+            raise explained(
+                FileExistsError(f"{folder} is not empty: name another folder, or overwrite it with --overwrite."),
+                "resume",
+            )
         for name in (*FILES, *PICTURES, REPORT):
             (folder / name).unlink(missing_ok=True)
         clear_leftovers(folder)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,11 @@ from rheobase.training.files import (
     write_weights,
 )
 from rheobase.training.loggers import Guarded, Logger
-from rheobase.training.loop import Epoch, Loop, Wishes
+from rheobase.training.loop import Epoch, Loop
 from rheobase.training.progress import Plan, Progress, Silent
 from rheobase.training.resolved import resolved
 from rheobase.training.sources import write_diffs
-from rheobase.training.stopping import Interrupted, Stop, listening
+from rheobase.training.stopping import Interrupted, Stop, Wishes, listening
 
 SAVE_EVERY = 600.0
 LOG_EVERY = 50
@@ -179,9 +180,7 @@ class Run:
                 self.save()
                 while loop.done < experiment.epochs:
                     self._epoch(stop)
-                if stop.requested and loop.world.size == 1:  # it came while the last epoch was evaluated
-                    raise Interrupted(stop.requested)
-            report = self._report()
+                report = self._report(stop)
             outcome = results(report)
             return report
         except Interrupted:
@@ -211,14 +210,13 @@ class Run:
         if self.loop.best:
             write_weights(self.folder / WEIGHTS, self.loop.best)
 
+    def _wishes(self, stop: Stop) -> Wishes:
+        due = self.checkpoints is not None and time.monotonic() - self._saved >= self.save_every
+        return Wishes(due, stop.requested or 0)
+
     def _epoch(self, stop: Stop) -> None:
         loop = self.loop
-
-        def wishes() -> Wishes:
-            due = self.checkpoints is not None and time.monotonic() - self._saved >= self.save_every
-            return Wishes(due, stop.requested or 0)
-
-        record = loop.epoch(self._batch, wishes, self.save)
+        record = loop.epoch(self._batch, partial(self._wishes, stop), self.save)
         self.records.append(record)
         self.save()
         self.publish()
@@ -232,11 +230,11 @@ class Run:
             record = {"loss": loss, "learning_rate": rate, "samples_per_second": samples_per_second}
             self.logger.log({"batch": record}, self.loop.updates)
 
-    def _report(self) -> Report:
+    def _report(self, stop: Stop) -> Report:
         loop = self.loop
         report = Report(
             loop.experiment, loop.data.test.metric, tuple(self.records), loop.best_epoch, loop.best_score,
-            loop.test_score(), sum(record.seconds for record in self.records), loop.model,
+            loop.test_score(partial(self._wishes, stop)), sum(record.seconds for record in self.records), loop.model,
         )  # fmt: skip
         if self.folder is not None:
             write_json(self.folder / RESULT, results(report))

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rheobase.explained import explained
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
 
@@ -78,7 +80,9 @@ class TensorBoard:
         try:
             import torch.utils.tensorboard  # noqa: F401
         except ImportError as error:
-            raise ImportError("The TensorBoard logger needs: pip install 'rheobase[tensorboard]'") from error
+            raise explained(
+                ImportError("The TensorBoard logger needs: pip install 'rheobase[tensorboard]'"), "extras"
+            ) from error
         self._folder = folder
         self._writer: SummaryWriter | None = None
 

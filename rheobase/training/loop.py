@@ -3,8 +3,9 @@
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rheobase.aside import RandomStates
 from rheobase.datasets import Data, FlowData
 from rheobase.datasets.shuffled import Shuffled
 from rheobase.distributed import World, device_named, parallel, synchronised
+from rheobase.explained import explained
 from rheobase.learner import Learner
 from rheobase.precision import Precision
 from rheobase.rules.rule import Result
@@ -25,7 +27,7 @@ from rheobase.training.experiment import Experiment
 from rheobase.training.health import ailments, firing_rates
 from rheobase.training.optimisation import learning_rate, make_optimizer
 from rheobase.training.out_of_memory import OutOfMemory, is_out_of_memory, what_would_fit
-from rheobase.training.stopping import Interrupted
+from rheobase.training.stopping import Interrupted, Wishes, signal_of
 
 PATIENCE = 10
 
@@ -71,14 +73,6 @@ class Tally:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What a process wants after a batch: to save, and to stop because of a signal (0 for none)."""
-
-    save: bool = False
-    signal: int = 0
-
-
 class Loop:
     """One run in progress. The same experiment gives the same weights, bit by bit, on the same machine's CPU.
 
@@ -102,7 +96,8 @@ class Loop:
             self.model = synchronised(self.model)
         torch.manual_seed(experiment.seed + self.world.rank)  # each process drops out other neurons
         self.precision = Precision(experiment.precision, self.device)
-        self.learner = parallel(Learner(self.model, self.rule, self.loss, scale=self.precision.scale), self.world)
+        self.own = Learner(self.model, self.rule, self.loss, scale=self.precision.scale)
+        self.learner = parallel(self.own, self.world)
         self.optimizer = make_optimizer(experiment, self.model)
         self.batches = Shuffled(
             data.train, min(experiment.batch_size, len(data.train)), experiment.seed, self.device,
@@ -120,7 +115,8 @@ class Loop:
     ) -> Epoch:
         """Trains what is left of an epoch, then evaluates on the validation part.
 
-        wishes: asked after each batch. save: called where a process wished it, and before `Interrupted` is raised.
+        wishes: asked after each batch, and before each of evaluation, where only signals count. save: called where a
+            process wished it, and before `Interrupted` is raised. What is saved then goes on with that batch.
         """
         number = self.done + 1
         self.model.train()
@@ -130,11 +126,12 @@ class Loop:
                 save()
             if wish.signal:
                 raise Interrupted(wish.signal)
+        rates, score = self._firing_rates(), self._score("validation", partial(self._heed, wishes, save))
+        self._keep_if_best(score, number)
         tally, self.tally, self.done = self.tally, Tally(bad=self.tally.bad), number
-        rates = self._firing_rates()
         taken = max(tally.batches - tally.skipped, 1)
         return Epoch(
-            number, tally.loss / taken, tally.score / max(tally.counted, 1), self._validate(),
+            number, tally.loss / taken, tally.score / max(tally.counted, 1), score,
             self.optimizer.param_groups[0]["lr"], tally.seconds, tally.samples / tally.seconds, tally.skipped,
             peak_memory(self.device), rates, ailments(rates),
         )  # fmt: skip
@@ -153,10 +150,10 @@ class Loop:
         own = wishes()
         agreed = self.world.sum(torch.stack([
             result.loss.detach().double() / self.world.size, score.double(),
-            *torch.tensor([counted, len(target), self._is_bad(result), own.save, own.signal == 15, own.signal == 2],
+            *torch.tensor([counted, len(target), self._is_bad(result), own.save, *own.signals, *self.own.reached],
                           dtype=torch.float64, device=self.device),
         ])).tolist()  # fmt: skip
-        loss, scored, counts, samples, bad, saves, terminated, interrupted = agreed
+        loss, scored, counts, samples, bad, saves, terminated, interrupted, *reached = agreed
         tally.samples += round(samples)
         if bad:
             self._went_wrong(xs, target, loss, before)
@@ -167,31 +164,50 @@ class Loop:
             tally.loss += loss
             tally.score += scored
             tally.counted += round(counts)
+            if self.world.size > 1:
+                self._drop_zeros(reached)
             self._update()
         tally.batches += 1
         tally.seconds += time.perf_counter() - started
         told(self.done + 1, tally.batches, loss, tally.samples / tally.seconds)
-        return Wishes(saves > 0, 15 if terminated else 2 if interrupted else 0)
+        return Wishes(saves > 0, signal_of([terminated, interrupted]))
+
+    def _heed(self, wishes: Callable[[], Wishes], save: Callable[[], None]) -> None:
+        """Saves and leaves if a process was told to stop; called by all alike, between batches of evaluation."""
+        told = self.world.sum(torch.tensor(wishes().signals, dtype=torch.float64, device=self.device))
+        if number := signal_of(told.tolist()):
+            save()
+            raise Interrupted(number)
+
+    def _drop_zeros(self, reached: Sequence[float]) -> None:
+        """Takes the zeros of the exchange from parameters that no process had a gradient of: they would decay."""
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        for p, processes in zip(learning, reached, strict=True):
+            if not processes:
+                p.grad = None
 
     def _learn(self, xs: Tensor, target: Tensor) -> Result:
         try:
             with self.precision.autocast():
                 if self.experiment.update == "step":
-                    return self.rule.backward(self.model, xs, target, loss=self.loss, after_step=self.update_at_step)
+                    return self.rule.backward(
+                        self.model, xs, target, loss=self.loss, after_step=self.update_at_step,
+                        backward=self.precision.backward,
+                    )  # fmt: skip
                 result: Result = self.learner(xs, target)
             self.precision.backward(result.loss)
             return result
         except ValueError as error:
             if (found := bad_input(xs, target)) is None:
                 raise
-            raise DivergedError(f"Stopped in {self._place()}. {found.text}") from error
+            raise explained(DivergedError(f"Stopped in {self._place()}. {found.text}"), "numbers") from error
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             self.optimizer.zero_grad()
             with self.precision.autocast():
                 text = what_would_fit(self.model, self.rule, xs, target, self.loss, error)
-            raise OutOfMemory(f"Stopped in {self._place()}. {text}") from error
+            raise explained(OutOfMemory(f"Stopped in {self._place()}. {text}"), "memory") from error
 
     def _is_bad(self, result: Result) -> bool:
         """Whether the loss or the gradient is no number; with float16 the scaler sees to the gradient."""
@@ -211,7 +227,7 @@ class Loop:
                     self.model, self.rule, xs, target, self.loss, alone=self.world.size == 1, random=before
                 )
             row = f" after {PATIENCE} batches in a row that were left out" if tally.bad > PATIENCE else ""
-            raise DivergedError(f"Stopped in {self._place()}{row} (loss {loss:g}). {found.text}")
+            raise explained(DivergedError(f"Stopped in {self._place()}{row} (loss {loss:g}). {found.text}"), "numbers")
         self.optimizer.zero_grad()
         self.precision.step(self.optimizer)  # moves nothing, but a loss scale goes down where gradients overflowed
 
@@ -228,19 +244,21 @@ class Loop:
 
     def update_at_step(self) -> None:
         """The weights move, and the gradient of the next learning step starts from nothing."""
-        self.optimizer.step()
+        self.updates += self.precision.step(self.optimizer)
         self.optimizer.zero_grad()
-        self.updates += 1
 
     @property
     def bytes(self) -> int:
         """What the weights, the best ones and the optimiser's moments take."""
         return 4 * sum(t.numel() * t.element_size() for t in self.model.state_dict().values())
 
-    def test_score(self) -> float:
-        """Of the best weights, which the model has afterwards."""
+    def test_score(self, wishes: Callable[[], Wishes] = Wishes) -> float:
+        """Of the best weights, which the model has afterwards. A signal raises `Interrupted`; nothing is left to save.
+
+        wishes: asked before each batch.
+        """
         self.model.load_state_dict(self.best)
-        return self._score("test")
+        return self._score("test", partial(self._heed, wishes, lambda: None))
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the run depends on, as tensors and plain values; called in all processes alike."""
@@ -279,20 +297,18 @@ class Loop:
         if self.experiment.update == "step":
             raise ValueError('update="step" moves the weights within a sequence, which only one process can: use 1.')
 
-    def _validate(self) -> float:
-        score = self._score("validation")
+    def _keep_if_best(self, score: float, epoch: int) -> None:
         is_better = self.data.validation.metric.higher_is_better
         if not self.best or (score >= self.best_score if is_better else score <= self.best_score):
-            self.best_epoch, self.best_score = self.done, score
+            self.best_epoch, self.best_score = epoch, score
             self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        return score
 
-    def _score(self, part: str) -> float:
+    def _score(self, part: str, before_batch: Callable[[], None]) -> float:
         sequences = self.data.validation if part == "validation" else self.data.test
         experiment = self.experiment
         return evaluate(
             self.model, sequences, batch_size=experiment.batch_size, device=self.device, chunk=experiment.chunk,
-            precision=self.precision, world=self.world,
+            precision=self.precision, world=self.world, before_batch=before_batch,
         )  # fmt: skip
 
     def _firing_rates(self) -> dict[str, float]:

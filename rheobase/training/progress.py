@@ -1,7 +1,7 @@
 """What a run says while it goes on: a live bar in a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +19,7 @@ from rheobase.training.time_left import TimeLeft
 if TYPE_CHECKING:
     from rheobase.training.loop import Epoch
 
+LAYERS, NAMES = 8, 3  # most layers whose rates are shown, and of ill layers the most names
 REDRAWN, REPEATED = 0.1, 30.0  # seconds between two looks of the bar, and between two lines within an epoch
 
 
@@ -146,13 +147,13 @@ class ConsoleProgress:
 
 
 def epoch_line(record: "Epoch", plan: Plan) -> str:
-    """One epoch in one line, with the firing rate of each layer, dead and saturated ones pointed out."""
-    rates = ", ".join(layer_rate(name, rate, record.ailments.get(name)) for name, rate in record.firing_rates.items())
+    """One epoch in one line, with the firing rates of the layers, dead and saturated ones pointed out."""
     skipped = f"  [bold red]{record.skipped} batches left out[/]" if record.skipped else ""
     return (
         f"{epoch_of(record.epoch, plan.epochs)}  loss {record.loss:.4f}  "
         f"{score('train', plan.train, record.train_score)}  "
-        f"{score('validation', plan.validation, record.validation_score)}  firing {rates or 'none'}{skipped}"
+        f"{score('validation', plan.validation, record.validation_score)}  "
+        f"firing {rates_text(list(record.firing_rates.values()))}{ill_text(record.ailments)}{skipped}"
     )
 
 
@@ -166,8 +167,22 @@ def score(part: str, metric: Metric, value: float) -> str:
     return f"{part}{name} {metric.text(value)}"
 
 
-def layer_rate(name: str, rate: float, ailment: str | None) -> str:
-    return f"{100 * rate:.1f} %" + (f" [bold red]({escape(name)} is {ailment})[/]" if ailment else "")
+def rates_text(rates: Sequence[float]) -> str:
+    """The rate of each layer, of many layers the lowest and the highest."""
+    if len(rates) <= LAYERS:
+        return ", ".join(f"{100 * rate:.1f} %" for rate in rates) or "none"
+    return f"{100 * min(rates):.1f} to {100 * max(rates):.1f} % in {len(rates)} layers"
+
+
+def ill_text(ailments: Mapping[str, str]) -> str:
+    """The layers with each ailment: a few names, then how many more."""
+    found = ""
+    for ailment in dict.fromkeys(ailments.values()):
+        names = [name or "the model" for name, own in ailments.items() if own == ailment]
+        more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
+        told = f"{', '.join(names[:NAMES])}{more} {'is' if len(names) == 1 else 'are'} {ailment}"
+        found += f" [bold red]({escape(told)})[/]"
+    return found
 
 
 def clock(seconds: float) -> str:

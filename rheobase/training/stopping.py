@@ -2,8 +2,9 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -22,6 +23,24 @@ class Interrupted(Exception):  # noqa: N818 -- not an error: the run was asked t
     @property
     def exit_code(self) -> int:
         return 128 + self.signal
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a process wants between two batches: to save, and to stop because of a signal (0 for none)."""
+
+    save: bool = False
+    signal: int = 0
+
+    @property
+    def signals(self) -> list[bool]:
+        """For each of SIGNALS whether it came, to be told to the other processes."""
+        return [self.signal == number for number in SIGNALS]
+
+
+def signal_of(counts: Sequence[float]) -> int:
+    """The first of SIGNALS that came to any process, 0 for none. counts: in how many each did."""
+    return next((number for number, count in zip(SIGNALS, counts, strict=True) if count), 0)
 
 
 class Stop:

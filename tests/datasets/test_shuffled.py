@@ -75,3 +75,13 @@ def test_a_seeded_generator_depends_on_each_number_and_its_place() -> None:
     draws = [float(torch.rand((), generator=seeded(*numbers))) for numbers in ((1, 2), (2, 1), (1, 2, 0), (12,))]
     assert len(set(draws)) == 4
     assert draws[0] == float(torch.rand((), generator=seeded(1, 2)))
+
+
+@pytest.mark.parametrize(("size", "reason"), [(0, "batch size of at least 1, got 0"), (12, "10 samples make no full")])
+def test_a_size_that_leaves_no_batch_is_refused_in_the_same_words_shuffled_or_in_order(size: int, reason: str) -> None:
+    said = []
+    for make in (lambda: Shuffled(part(10), size, 0, CPU, True), lambda: part(10).batches(size, drop_last=True)):
+        with pytest.raises(ValueError, match=reason) as refused:
+            make()
+        said.append(str(refused.value))
+    assert said[0] == said[1]

@@ -118,6 +118,46 @@ def test_a_wrong_length_is_named():
     assert "9.4 times as long" in next(iter(verdict.values())).text
 
 
+def of_length(found, ratio, **changes):
+    """The verdict on the last rule, were its gradient so long, and as noisy for its length as the exact one."""
+    last = found.rules[-1]
+    noise = ratio**2 * last.total.exact_noise
+    short = replace(last, total=replace(last.total, norm_ratio=ratio, noise=noise, **changes))
+    return verdicts(replace(found, rules=(short,)))[0]
+
+
+@pytest.mark.parametrize(("ratio", "text"), [(0.17, "0.17 of the length"), (6.0, "6 times the length")])
+def test_a_right_direction_with_a_wrong_length_is_not_called_aligned(ratio, text):
+    found = audited(net(), ["sltt"])
+    cosine = found.rules[0].total.cosine
+    verdict = of_length(found, ratio)
+    assert verdict.state == "aligned in direction"
+    assert verdict.causes == ("length",)
+    assert verdict.text == f"aligned in direction, {text}: {cosine:.2f}; SGD wants another learning rate"
+    assert of_length(found, 0.9).text == f"aligned: {cosine:.2f}"
+
+
+def test_a_wrong_length_of_a_gradient_that_is_only_partly_aligned_is_named_after_the_causes():
+    verdict = of_length(audited(net(), ["sltt"]), 0.17, cosine=0.7)
+    assert verdict.state == "partly aligned"
+    assert "0.17 times as long as the exact one (SGD" in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        ("sltt(scale=paper)", 'as scale="paper" means it to be'),
+        ("s-tllr", "which its factors causal and acausal choose"),
+        ("s-tllr(signal=dfa)", "which is that of its feedback matrices"),
+    ],
+)
+def test_a_length_that_is_meant_to_be_another_is_told_as_such(rule, reason):
+    verdict = of_length(audited(net(), [rule]), 0.17, cosine=0.95)
+    assert verdict.state == "aligned"
+    assert "length" in verdict.causes
+    assert f"0.17 times as long as the exact one, {reason} (SGD" in verdict.text
+
+
 def test_a_noisy_rule_is_named():
     found = audited(net())
     loud = replace(found.rules[1], total=replace(found.rules[1].total, noise=9 * found.rules[1].total.exact_noise))

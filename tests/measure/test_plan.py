@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import rheobase as rb
 from rheobase.allocations import peak_bytes
 from rheobase.losses import cross_entropy
+from rheobase.measure import plan_time
 from rheobase.measure.plan import RULES, Plan, plan
 from rheobase.measure.plan_choice import Choice, recommended
 from rheobase.training import rule_named
@@ -60,6 +61,70 @@ def test_long_sequences_are_foretold_from_short_ones(rule: str, monkeypatch: pyt
     assert max(seen) <= 48
     assert found is not None
     assert found.at(32) == pytest.approx(peak(net, rule_named(rule), xs, target), rel=0.15)
+
+
+class Clocked:
+    """BPTT that takes as long as `seconds(samples)` says, by a clock of its own. seen: the samples of each call."""
+
+    def __init__(self, seconds: Any) -> None:
+        self.seconds, self.now, self.seen = seconds, 0.0, list[int]()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def backward(self, model: Any, xs: Tensor, target: Any, **options: Any) -> Any:
+        self.seen.append(xs.shape[1])
+        self.now += self.seconds(xs.shape[1])
+        return rb.BPTT().backward(model, xs, target, **options)
+
+
+def foretold(rule: Clocked, monkeypatch: pytest.MonkeyPatch, *, samples: int = 64, **options: Any) -> float:
+    net, xs, target = task("mlp", 3, 4)
+    monkeypatch.setattr(plan_time.time, "perf_counter", rule)
+    return plan_time.seconds_needed(net, rule, xs, target, cross_entropy, samples, **options).at(samples)
+
+
+@pytest.mark.parametrize("samples", [4, 6, 64, 100])
+def test_a_time_that_is_a_line_in_the_samples_is_foretold_exactly(
+    samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = Clocked(lambda n: 0.3 + 0.01 * n)
+    assert foretold(rule, monkeypatch, samples=samples) == pytest.approx(0.3 + 0.01 * samples, rel=1e-3)
+    assert max(rule.seen) <= max(4, samples // 2)
+
+
+def test_half_of_the_batch_shows_what_an_eighth_does_not_such_as_caches_outgrown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def seconds(samples: int) -> float:
+        return 0.001 * samples + 0.01 * max(0, samples - 8)
+
+    assert foretold(Clocked(seconds), monkeypatch) == pytest.approx(seconds(64), rel=0.2)
+    assert foretold(Clocked(seconds), monkeypatch, most=8) < 0.2 * seconds(64)
+
+
+def test_no_more_samples_are_timed_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for most, largest in ((1000, 32), (9, 9), (0, 4)):
+        rule = Clocked(lambda n: 0.01 * n)
+        foretold(rule, monkeypatch, most=most)
+        assert max(rule.seen) == largest
+
+
+def test_slow_calls_are_made_twice_and_quick_ones_four_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seconds, calls in ((5.0, 2), (0.1, 4)):
+        rule = Clocked(lambda n, seconds=seconds: seconds)
+        foretold(rule, monkeypatch)
+        assert len(rule.seen) == 2 * calls
+
+
+def test_few_samples_are_repeated_and_a_constant_input_stays_one() -> None:
+    xs, target = torch.rand(3, 2, 5), torch.tensor([4, 7])
+    more, goals = plan_time.of_samples(xs, target, 5)
+    assert torch.equal(more, xs[:, [0, 1, 0, 1, 0]])
+    assert goals.tolist() == [4, 7, 4, 7, 4]
+    steady, each = plan_time.of_samples(rb.constant(xs[0], 6), rb.PerStep(torch.stack([target, target + 1])), 3)
+    assert (steady.stride(0), steady.shape) == (0, (6, 3, 5))
+    assert each.targets.tolist() == [[4, 7, 4], [5, 8, 5]]
 
 
 def test_the_largest_sum_may_come_at_another_moment_for_large_batches() -> None:

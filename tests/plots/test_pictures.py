@@ -19,7 +19,7 @@ from rheobase.losses import cross_entropy
 from rheobase.plots.events import coloured
 from rheobase.plots.raster import shares
 from rheobase.plots.style import COLOURS, OFF, ON
-from rheobase.record import Record, record
+from rheobase.recorder import Record, record
 from rheobase.training import Experiment, fit
 from rheobase.training.files import write_json, write_lines
 

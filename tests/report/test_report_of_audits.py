@@ -28,6 +28,17 @@ def test_the_first_sentence_says_when_all_follow(tmp_path):
     assert headline(page) == "Every rule follows the exact gradient: the least cosine is 0.95, of ottt."
 
 
+def test_a_gradient_that_follows_in_direction_alone_is_told_so(tmp_path):
+    short = made.audited("sltt", 0.97)
+    short["verdict"] |= {
+        "state": "aligned in direction", "text": "aligned in direction, 0.17 of the length: 0.97; nothing for 'a'",
+    }  # fmt: skip
+    page = page_of(tmp_path, made.moment("start", 0, [ALIGNED, short]))
+    assert headline(page) == "It follows the exact gradient, not always in length: the least cosine is 0.97, of sltt."
+    row = table_with(page, "verdict")["sltt"]
+    assert (row["verdict"], row["in words"]) == ("aligned in direction", "0.17 of the length; nothing for 'a'")
+
+
 def test_a_defect_of_the_model_comes_first(tmp_path):
     page = page_of(tmp_path, made.moment("start", 0, [ALIGNED], ["'n' (LIF) is dead: lower its threshold"]))
     assert headline(page) == "The model has a defect: 'n' (LIF) is dead."

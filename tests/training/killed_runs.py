@@ -11,18 +11,20 @@ import sys
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from torch import nn
 from training.killing import die, in_child
 
 import rheobase as rb
 from rheobase.cli import main
+from rheobase.cli.reporting import tell_of_run
 from rheobase.datasets import DATASETS
 from rheobase.datasets.digits import digit_images
 from rheobase.datasets.splits import WHOLE
 from rheobase.models import MODELS
 from rheobase.training import ConsoleProgress, Experiment, Silent, fit, resume
 from rheobase.training.checkpoints import Checkpoints
-from rheobase.training.files import CHECKPOINT, METRICS, RESULT, WEIGHTS
+from rheobase.training.files import CHECKPOINT, METRICS, REPORT, RESULT, WEIGHTS
 from rheobase.transforms import RandomCrop
 
 KILLS = 20
@@ -153,12 +155,21 @@ def killed_at_the_disk(folder):
             left = [number]
             for name in real:
                 setattr(os, name, dying(name, left))
-            start_or_go_on(SHORT, here, Silent(), 0)
+            with_its_page(here)
 
         if in_child(work) == 0:
             return found
-        assert in_child(lambda here=here: start_or_go_on(SHORT, here, Silent(), 0)) == 0
-        found.append([of_run(here), sorted(file.name for file in here.iterdir() if file.name.startswith("."))])
+        assert in_child(lambda here=here: with_its_page(here)) == 0
+        page = (here / REPORT).read_text()
+        whole = page.startswith("<!DOCTYPE html>") and page.endswith("</html>\n") and "reaches" in page
+        leftovers = sorted(file.name for file in here.iterdir() if file.name.startswith("."))
+        found.append([of_run(here), leftovers, whole])
+
+
+def with_its_page(folder):
+    """A short run as the command `train` makes it."""
+    start_or_go_on(SHORT, folder, Silent(), 0)
+    tell_of_run(Console(quiet=True), folder)
 
 
 def damaged_after_a_kill(folder, events):

@@ -85,6 +85,53 @@ def test_a_layer_that_overflows_is_found_at_the_step_it_does(rule: Any) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
+def test_the_samples_of_that_step_are_counted_whatever_the_chunk(rule: Any) -> None:
+    found = first_bad(net(Above(1.0)), rule, ones(t3=2.0, t4=2.0), torch.tensor([0, 1, 2]), cross_entropy)
+    assert "infinite in 1 of 3 samples" in found.text
+
+
+@pytest.mark.parametrize("rule", [rb.BPTT(), rb.SLTT(), rb.RateBP()], ids=str)
+def test_a_layer_used_twice_and_one_with_several_rows_a_sample_are_found_at_their_step(rule: Any) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.above, self.rest = Above(4.0), net()
+
+        def forward(self, x: Tensor) -> Tensor:
+            by_value = self.above(x.flatten().unsqueeze(1)).view_as(x)
+            return self.rest(self.above(2 * by_value))
+
+    assert found_in(Twice(), ones(t3=3.0), rule) == ("output", "above", 3)
+    assert found_in(Twice(), ones(t1=5.0), rule) == ("output", "above", 1)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_a_potential_that_overflows_is_found_before_what_goes_wrong_later(rule: Any) -> None:
+    model = nn.Sequential(Above(2.0), Scaled(), rb.IF(threshold=1e30), unit_linear(4, 3))
+    assert found_in(model, ones(t0=1.5, t1=1.5, t2=1.5, t4=3.0), rule) == ("potential", "2", 2)
+    assert found_in(model, ones(t0=1.5, t1=3.0), rule) == ("output", "0", 1)
+
+
+class Scaled(nn.Linear):
+    """Times 1e38."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4, bias=False)
+        self.weight = nn.Parameter(1e38 * torch.eye(4))
+
+
+@pytest.mark.parametrize("recurs", [False, True])
+def test_a_potential_is_found_at_its_step_also_where_a_norm_needs_all_steps_at_once(recurs: bool) -> None:
+    first: nn.Module = nn.Sequential(Scaled(), rb.IF(threshold=1e30))
+    if recurs:
+        first = rb.Recurrent(Scaled(), nn.Linear(4, 4, bias=False), rb.IF(threshold=1e30))
+        nn.init.zeros_(first.recurrent.weight)
+    model = nn.Sequential(first, rb.SequenceBatchNorm1d(4), rb.LIF(0.0), unit_linear(4, 3))
+    name = "0.neuron" if recurs else "0.1"
+    assert found_in(model, ones(t0=1.5, t1=1.5, t2=1.5), rb.BPTT()) == ("potential", name, 2)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
 def test_what_comes_first_in_time_is_found_before_what_comes_first_in_the_model(rule: Any) -> None:
     model = nn.Sequential(Above(9.0), unit_linear(), Above(1.0), rb.LIF(0.0), unit_linear(4, 3))
     assert found_in(model, ones(t2=2.0, t3=10.0), rule) == ("output", "2", 2)

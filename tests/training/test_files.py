@@ -57,6 +57,7 @@ def test_a_folder_with_content_is_claimed_only_to_overwrite_and_keeps_what_is_no
         PREVIOUS,
         f".{CHECKPOINT}.0123abcd",
         ".git.diff.0123abcd",
+        ".report.html.0123abcd",
     ):  # as kills leave them
         (tmp_path / name).write_text("old")
     with pytest.raises(FileExistsError, match="--overwrite"):

@@ -29,9 +29,10 @@ def test_what_was_saved_is_never_lost_by_a_kill(after):
 
 def test_wherever_a_file_was_being_written_the_run_ends_as_if_it_never_stopped(after):
     assert len(after["disk"]) > 30
-    for run, leftovers in after["disk"]:
+    for run, leftovers, page_is_whole in after["disk"]:
         assert run == after["short"]
         assert leftovers == []
+        assert page_is_whole
 
 
 def test_with_the_newest_checkpoint_damaged_the_one_before_gives_the_same_weights(after):

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from rheobase.metrics import ACCURACY, ENDPOINT_ERROR, FLOW_LOSS
 from rheobase.training import ConsoleProgress
+from rheobase.training.health import ailments
 from rheobase.training.loop import Epoch
 from rheobase.training.progress import Plan, epoch_line
 from rheobase.training.time_left import TimeLeft
@@ -117,3 +118,23 @@ def test_the_line_of_an_epoch_names_metrics_without_a_unit_of_their_own_and_batc
     of_flow = epoch_line(record(3, skipped=2), plan(12, train=FLOW_LOSS, validation=ENDPOINT_ERROR))
     assert "train flow loss 0.5000  validation endpoint error 0.750 px" in of_flow
     assert "2 batches left out" in of_flow
+
+
+def line_of_layers(rates):
+    """The end of the line of an epoch in which layers 0, 1, ... fired so."""
+    named = {str(i): rate for i, rate in enumerate(rates)}
+    out = io.StringIO()
+    told = epoch_line(record(1, firing_rates=named, ailments=ailments(named)), plan())
+    Console(file=out, width=500).print(told, highlight=False)
+    return out.getvalue().strip().partition("firing ")[2]
+
+
+def test_few_layers_have_their_rates_and_the_ill_ones_their_names():
+    assert line_of_layers([0.1, 0.0, 0.95]) == "10.0 %, 0.0 %, 95.0 % (1 is dead) (2 is saturated)"
+    assert line_of_layers([0.0, 0.0, 0.2]) == "0.0 %, 0.0 %, 20.0 % (0, 1 are dead)"
+    assert line_of_layers([]) == "none"
+
+
+def test_of_many_layers_an_epoch_tells_the_range_of_rates_a_few_names_and_a_count():
+    told = line_of_layers([0.0] * 40 + [0.25] * 10 + [0.92] * 2)
+    assert told == "0.0 to 92.0 % in 52 layers (0, 1, 2 and 37 more are dead) (50, 51 are saturated)"

@@ -62,6 +62,45 @@ def test_updates_at_each_step_are_those_of_the_rules_own_hook() -> None:
     torch.testing.assert_close(made.model.state_dict(), each.model.state_dict(), rtol=0, atol=0)
 
 
+def test_updates_at_each_step_in_float16_are_scaled_stepped_and_rescaled_one_by_one() -> None:
+    """As by hand with a scaler, whose scale is too large at first: those steps are left out one by one."""
+    settings = {"update": "step", "precision": "float16", "epochs": 1, "schedule": "constant", "optimizer": "sgd"}
+    made, by_hand, started = loop(**settings), loop(**settings), loop(**settings)
+    made.loss = by_hand.loss = tiny
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.load_state_dict(scaler.state_dict() | {"scale": 2.0**34})
+    by_hand.precision._scaler = None
+    made.precision.restore({"name": "float16", "scaler": scaler.state_dict()})
+
+    def moved() -> None:
+        scaler.step(by_hand.optimizer)
+        scaler.update()
+        by_hand.optimizer.zero_grad()
+
+    made.model.train()
+    for xs, target in by_hand.batches.epoch(1):
+        with by_hand.precision.autocast():
+            rb.SLTT().backward(
+                by_hand.model, xs, target, loss=tiny, after_step=moved,
+                backward=lambda total: scaler.scale(total).backward(),
+            )  # fmt: skip
+    made.epoch(lambda *_: None)
+    torch.testing.assert_close(made.model.state_dict(), by_hand.model.state_dict(), rtol=0, atol=0)
+    assert made.precision.scale() == scaler.get_scale() < 2.0**34
+    assert 0 < made.updates < 3 * len(made.batches)
+    assert not torch.equal(made.model[3].weight, started.model[3].weight)
+
+
+def tiny(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return 1e-3 * rb.losses.cross_entropy(output, target)
+
+
+def test_what_needs_the_whole_gradient_is_refused_with_updates_at_each_step() -> None:
+    for changes in ({"clip_norm": 1.0}, {"on_bad": "skip"}):
+        with pytest.raises(ValueError, match="before the whole gradient is known"):
+            replace(SMALL, update="step", **changes)
+
+
 def test_a_run_starts_from_the_weights_of_another(tmp_path) -> None:
     first = fit(SMALL, tmp_path / "first")
     started = loop(weights=str(tmp_path / "first"))
