@@ -70,7 +70,7 @@ def draw_traces() -> Figure:
         panel.plot(trace_of_a_spike(0.6, 0.8), label="both decays: ours")
         panel.plot(trace_of_a_spike(0.0, 0.8), "--", label="the membrane's: OTTT")
         panel.plot(trace_of_a_spike(0.0, 0.0), ":", label="none: SLTT")
-        panel.set(xlabel="time step", ylabel="trace", title="a spike at step 2")
+        panel.set(xlabel="time step", ylabel="trace", title="a spike at step 2", xticks=range(0, 20, 4))
         panel.legend()
     return figure
 
