@@ -20,6 +20,8 @@ from rheobase.version import __version__
 if TYPE_CHECKING:
     import onnx
 
+_TALKING = ("torch.onnx", "onnx_ir", "onnxscript")  # loggers of the exporter and of what it uses
+
 
 def to_onnx(model: nn.Module, sample: Tensor, dt: float | None = None) -> "onnx.ModelProto":
     """One step of `model`, as it computes in eval mode, as an ONNX graph: `x`, states -> `output`, states.
@@ -74,15 +76,16 @@ def _exported(model: nn.Module, x: Tensor, rest: dict[str, State]) -> "onnx.Mode
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what torch's exporter says of its own parts, and of packages that are not there."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in _TALKING}
     try:
-        logger.setLevel(logging.ERROR)
+        for logger in levels:
+            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def _names(rest: dict[str, State]) -> list[str]:

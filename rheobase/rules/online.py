@@ -94,7 +94,8 @@ class Online:
         if after_step is not None:
             raise ValueError(
                 "A sequence of unknown length cannot be averaged before it ends, and after_step wants the gradient "
-                'of each step at once: pass a list of steps, or use average="nothing" (STLLR(scale="paper")).'
+                'of each step at once: pass a list of steps, or take a rule with average="nothing": '
+                'rheobase.Online(average="nothing"), or STLLR(scale="paper").'
             )
         seen = 0
 

@@ -21,8 +21,8 @@ class OTTT(NamedOnline):
     scale: "mean" and "paper" are the same here, as every step learns and both divide by T.
     chunk: steps computed together, the same gradient; "auto" or a memory size as in `BPTT`.
 
-    A leaky integrator's synapse always has a trace. Updates within the sequence (OTTT-O): `after_step=optimizer.step`.
-    Neurons with parameters that learn are refused.
+    A leaky integrator's synapse always has a trace. Updates within the sequence (OTTT-O): an `after_step` that calls
+    `optimizer.step()` and `optimizer.zero_grad()`. Neurons with parameters that learn are refused.
 
     Memory: one step and one trace per synapse. Time: as SLTT.
     Equals: SLTT at trace_decay=0, BPTT at T = 1.

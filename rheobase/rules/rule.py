@@ -52,7 +52,8 @@ class Rule(Protocol):
         xs: `[T, N, ...]`, time first; online rules also take any iterable of steps `[N, ...]`.
         target: `[N, ...]`, or `PerStep` of `[T, N, ...]`.
         loss: (output `[N, ...]`, target `[N, ...]`) -> scalar, the mean over the batch.
-        after_step: called after each learning step, for updates within the sequence.
+        after_step: called after each learning step, for updates within the sequence: it moves the weights and empties
+            `.grad`, to which the next step would add.
         backward: stands in for `Tensor.backward`, for loss scalers.
         """
         ...

@@ -14,13 +14,15 @@ from rheobase.precision import Precision
 from rheobase.training.experiment import Experiment
 from rheobase.training.files import CONFIG, WEIGHTS, read_json, read_weights
 
+CPU = torch.device("cpu")
+
 
 def evaluate(
     model: nn.Module,
     part: Sequences | FlowSequences,
     *,
-    batch_size: int,
-    device: torch.device,
+    batch_size: int = 256,
+    device: torch.device = CPU,
     chunk: int | None = None,
     precision: Precision | None = None,
     world: World | None = None,
