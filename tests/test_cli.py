@@ -1,15 +1,17 @@
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from rheobase.cli import main
+from rheobase.cli import comparing, main
 from rheobase.cli.completing import flags_of
 from rheobase.cli.dispatch import COMMANDS
 from rheobase.rules import RULES
-from rheobase.training import loop
+from rheobase.training import Silent, loop
 from rheobase.version import __version__
 
 SMALL = [
@@ -40,6 +42,42 @@ def test_a_comparison_prints_a_table_and_writes_json_and_a_picture(tmp_path, cap
         "bptt", "truncated-bptt(horizon=1)",
     ]  # fmt: skip
     assert (folder / "compare.png").stat().st_size > 10_000
+
+
+class Terminated(Silent):
+    """Sends SIGTERM in the second epoch of the second rule."""
+
+    def __init__(self, console, title, lines):
+        self.title = title
+
+    def batch(self, epoch, batch, loss, samples_per_second):
+        if epoch == 2 and self.title != "bptt":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def scores(folder):
+    rules = json.loads((folder / "results.json").read_text())["rules"]
+    return [(row["rule"], run["test_score"], run["agreement_after"]) for row in rules for run in row["runs"]]
+
+
+def test_a_comparison_that_is_terminated_goes_on_with_resume_to_the_same_results(tmp_path, capsys, monkeypatch):
+    asked, stopped, whole = ["compare", "bptt", "sltt", *SMALL], tmp_path / "stopped", tmp_path / "whole"
+    with monkeypatch.context() as patch:
+        patch.setattr(comparing, "ConsoleProgress", Terminated)
+        assert main([*asked, "--out", str(stopped)]) == 128 + signal.SIGTERM
+    assert f"go on with `rheobase resume {stopped}`" in " ".join(capsys.readouterr().err.split())
+    assert not (stopped / "results.json").exists()
+    assert main(["resume", str(stopped)]) == 0
+    assert main([*asked, "--out", str(whole)]) == 0
+    assert scores(stopped) == scores(whole)
+    assert (stopped / "report.html").is_file()
+
+
+def test_an_overwritten_comparison_takes_up_nothing_of_the_old_one(tmp_path):
+    assert main(["compare", "bptt", *SMALL, "--out", str(tmp_path)]) == 0
+    assert main(["compare", "bptt", *SMALL, "--learning-rate", "0.02", "--out", str(tmp_path), "--overwrite"]) == 0
+    config = json.loads((tmp_path / "bptt-seed0" / "config.json").read_text())
+    assert config["experiment"]["learning_rate"] == 0.02
 
 
 def test_without_matplotlib_a_comparison_still_has_its_table_and_json(tmp_path, capsys, monkeypatch):

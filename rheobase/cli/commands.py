@@ -7,7 +7,20 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from rheobase.cli.flags import DEFAULT, Flags, Folder, Kind, Loggers, Switch, command, new_folder, with_data_options
+from rheobase.cli.flags import (
+    DEFAULT,
+    Flags,
+    Folder,
+    Kind,
+    Limit,
+    Loggers,
+    Out,
+    Overwrite,
+    Steps,
+    command,
+    new_folder,
+    with_data_options,
+)
 from rheobase.cli.reporting import tell_of_run
 from rheobase.cli.screen import fail
 from rheobase.distributed import World, device_named, world_of
@@ -17,7 +30,7 @@ from rheobase.training.choice import read_call
 from rheobase.training.environment import threads as use_threads
 from rheobase.training.evaluate import evaluate as score_of
 from rheobase.training.evaluate import read_experiment
-from rheobase.training.files import CHECKPOINT
+from rheobase.training.files import CHECKPOINT, COMPARISON
 from rheobase.training.fit import SAVE_EVERY
 from rheobase.training.loggers import LOGGERS, Logger
 from rheobase.training.progress import Progress
@@ -25,11 +38,11 @@ from rheobase.training.progress import Progress
 
 def train(
     experiment: Flags = DEFAULT,
-    steps: int | None = None,
-    limit: int | None = None,
+    steps: Steps = None,
+    limit: Limit = None,
     threads: int | None = None,
-    out: Path | None = None,
-    overwrite: Switch = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
     log: Loggers = (),
     save_every: float = SAVE_EVERY,
 ) -> int:
@@ -39,11 +52,7 @@ def train(
 
     Args:
         experiment: what is trained on what, and how.
-        steps: short for the option of the data set: time steps.
-        limit: short for the option of the data set: train samples to use.
         threads: of the CPU; torch's own choice by default. Small models are often fastest with 1.
-        out: the folder to write to; a new one in runs/ by default.
-        overwrite: replace the run in that folder.
         log: where else the figures go.
         save_every: seconds between checkpoints within an epoch; 0 saves after each batch.
     """
@@ -59,21 +68,27 @@ def train(
                 loggers=loggers_named(log, world), save_every=save_every, world=world,
             )  # fmt: skip
         except (KeyboardInterrupt, Interrupted) as stop:
-            return interrupted(folder, stop, world)
+            return interrupted(folder, stop) if world.leads else exit_code(stop)
         if world.leads:
             conclude(console, report, folder)
     return 0
 
 
 def go_on(folder: Folder, log: Loggers = (), save_every: float = SAVE_EVERY, threads: int | None = None) -> int:
-    """Go on with a run that was stopped, after its last checkpoint.
+    """Go on with a run or a comparison that was stopped, after its last checkpoint.
 
     Args:
-        folder: of the run.
-        log: where else the figures go.
+        folder: of the run or the comparison.
+        log: of a run: where else the figures go.
         save_every: seconds between checkpoints within an epoch; 0 saves after each batch.
         threads: of the CPU; as many as before by default, which the same bits need.
     """
+    if (folder / COMPARISON).is_file():
+        from rheobase.cli.comparing import go_on_comparing
+
+        if log:
+            raise ValueError(f"{folder} holds a comparison, which logs to files alone: leave out --log-to.")
+        return go_on_comparing(folder, threads)
     with world_of(read_experiment(folder).device) as world:
         console = Console(quiet=not world.leads)
         try:
@@ -82,7 +97,7 @@ def go_on(folder: Folder, log: Loggers = (), save_every: float = SAVE_EVERY, thr
                 world=world, threads=threads,
             )  # fmt: skip
         except (KeyboardInterrupt, Interrupted) as stop:
-            return interrupted(folder, stop, world)
+            return interrupted(folder, stop) if world.leads else exit_code(stop)
         if world.leads:
             conclude(console, report, folder)
     return 0
@@ -137,16 +152,16 @@ def shown_by(console: Console, world: World) -> Progress:
     return ConsoleProgress(console) if world.leads else Silent()
 
 
-def interrupted(folder: Path, stop: KeyboardInterrupt | Interrupted, world: World) -> int:
-    """The conventional exit code: 128 and the number of the signal."""
-    if world.leads:
-        saved = (folder / CHECKPOINT).is_file()
-        done = (
-            f"What was done is in {folder}; go on with `rheobase resume {folder}`."
-            if saved
-            else "Nothing was done yet."
-        )
-        fail(f"{str(stop) or 'Stopped.'} {done}")
+def interrupted(folder: Path, stop: KeyboardInterrupt | Interrupted) -> int:
+    """Says how to go on; the exit code."""
+    saved = any((folder / name).is_file() for name in (CHECKPOINT, COMPARISON))
+    done = f"What was done is in {folder}; go on with `rheobase resume {folder}`." if saved else "Nothing was done yet."
+    fail(f"{str(stop) or 'Stopped.'} {done}")
+    return exit_code(stop)
+
+
+def exit_code(stop: KeyboardInterrupt | Interrupted) -> int:
+    """The conventional one: 128 and the number of the signal."""
     return stop.exit_code if isinstance(stop, Interrupted) else 130
 
 

@@ -1,69 +1,119 @@
-"""The command `rheobase compare`."""
+"""The command `rheobase compare`, and how it goes on after it was stopped."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from rheobase import measure
-from rheobase.cli.flags import DEFAULT, Flags, Rules, Switch, command, new_folder, with_data_options
+from rheobase.cli.commands import interrupted
+from rheobase.cli.flags import (
+    DEFAULT,
+    Flags,
+    Limit,
+    Out,
+    Overwrite,
+    Rules,
+    Steps,
+    command,
+    new_folder,
+    with_data_options,
+)
 from rheobase.cli.reporting import told
 from rheobase.cli.screen import WIDE, fail
+from rheobase.measure.comparison import place_of
 from rheobase.measure.figure import write_figure
 from rheobase.measure.table import refusals, table
 from rheobase.report import write_report
-from rheobase.training import ConsoleProgress
+from rheobase.training import ConsoleProgress, Experiment, Interrupted
 from rheobase.training.choice import read_call
 from rheobase.training.environment import threads as use_threads
-from rheobase.training.files import claim, write_json
+from rheobase.training.files import COMPARISON, claim, read_json, write_json
 
 
 def compare(
     rules: Rules = (),
     experiment: Flags = DEFAULT,
-    steps: int | None = None,
-    limit: int | None = None,
+    steps: Steps = None,
+    limit: Limit = None,
     seeds: int = 1,
     threads: int = 1,
-    out: Path | None = None,
-    overwrite: Switch = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
 ) -> int:
     """Train the same model with several rules: accuracy, time, memory, agreement with BPTT; table, picture, HTML page.
 
     Args:
         rules: such as bptt "sltt(steps=2)" ottt; six of them by default.
         experiment: what all of them share.
-        steps: short for the option of the data set: time steps.
-        limit: short for the option of the data set: train samples to use.
         seeds: runs of each rule, with seeds from --seed on.
         threads: of the CPU, for timings that can be compared.
-        out: the folder to write to; a new one in runs/ by default.
-        overwrite: replace what is in that folder.
     """
     if seeds < 1:
         raise ValueError(f"Expected seeds >= 1, got {seeds}.")
     experiment = with_data_options(experiment, steps=steps, limit=limit)
-    chosen = rules or measure.default_rules(experiment.load_data().train.steps)
+    chosen = tuple(rules) or measure.default_rules(experiment.load_data().train.steps)
     folder = out or new_folder(f"compare-{read_call(experiment.data)[0]}")
     claim(folder, overwrite=overwrite)
-    console = Console()
-    all_seeds = range(experiment.seed, experiment.seed + seeds)
-    with use_threads(threads):
-        rows = measure.compare(
-            experiment, chosen, seeds=all_seeds,
-            progress=lambda title: ConsoleProgress(console, title=title, lines=False),
-        )  # fmt: skip
-        found = measure.results(experiment, rows, command())
-    Console(width=WIDE).print(table(rows))
-    for refusal in refusals(rows):
-        console.print(f"[red]{escape(refusal)}[/]", highlight=False)
-    write_json(folder / "results.json", found)
+    asked = Comparison(experiment.settings(), chosen, seeds, threads, tuple(command()))
+    for rule, seed in product(chosen, asked.all_seeds) if overwrite else ():
+        claim(place_of(folder, rule, seed), overwrite=True)
+    write_json(folder / COMPARISON, asdict(asked))
+    return asked.made(folder)
+
+
+def go_on_comparing(folder: Path, threads: int | None) -> int:
+    """The rest of the comparison in `folder`, which was stopped."""
     try:
-        of_seeds = "one seed" if seeds == 1 else f"{seeds} seeds"
-        title = f"{experiment.data}, {experiment.model}, {experiment.epochs} epochs, {of_seeds}"
-        write_figure(folder / "compare.png", rows, title)
-    except ImportError as error:
-        fail(error)
-    console.print(f"Written to {folder}.", highlight=False, markup=False, soft_wrap=True)
-    told(console, write_report([folder]))
-    return 0
+        asked = Comparison(**read_json(folder / COMPARISON))
+    except TypeError as error:
+        raise ValueError(f"{folder / COMPARISON} was written by another version, or damaged: {error}.") from error
+    return replace(asked, threads=threads or asked.threads).made(folder)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was asked for. experiment: the settings that all runs share. seeds: how many, from the experiment's on."""
+
+    experiment: Mapping[str, Any]
+    rules: Sequence[str]
+    seeds: int
+    threads: int
+    command: Sequence[str]
+
+    @property
+    def all_seeds(self) -> range:
+        return range(self.experiment["seed"], self.experiment["seed"] + self.seeds)
+
+    @property
+    def title(self) -> str:
+        shared, of_seeds = self.experiment, "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        return f"{shared['data']}, {shared['model']}, {shared['epochs']} epochs, {of_seeds}"
+
+    def made(self, folder: Path) -> int:
+        """Trains what is not trained yet, and writes and shows what was found; the exit code."""
+        console, experiment = Console(), Experiment.of_settings(self.experiment)
+        try:
+            with use_threads(self.threads):
+                rows = measure.compare(
+                    experiment, self.rules, seeds=self.all_seeds, folder=folder,
+                    progress=lambda title: ConsoleProgress(console, title=title, lines=False),
+                )  # fmt: skip
+                found = measure.results(experiment, rows, self.command)
+        except (KeyboardInterrupt, Interrupted) as stop:
+            return interrupted(folder, stop)
+        Console(width=WIDE).print(table(rows))
+        for refusal in refusals(rows):
+            console.print(f"[red]{escape(refusal)}[/]", highlight=False)
+        write_json(folder / "results.json", found)
+        try:
+            write_figure(folder / "compare.png", rows, self.title)
+        except ImportError as error:
+            fail(error)
+        console.print(f"Written to {folder}.", highlight=False, markup=False, soft_wrap=True)
+        told(console, write_report([folder]))
+        return 0

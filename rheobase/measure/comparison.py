@@ -1,5 +1,6 @@
 """Several rules on the same task: accuracy, time, memory, and how good their gradients are."""
 
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +16,9 @@ from rheobase.measure.agreement import Agreement, gradient_cosine
 from rheobase.measure.memory import TrainingMemory, training_memory
 from rheobase.training import DivergedError, Experiment, Progress, Report, Silent, fit, rule_named
 from rheobase.training.environment import environment
-from rheobase.training.files import write_json
+from rheobase.training.evaluate import read_experiment
+from rheobase.training.files import CHECKPOINT, write_json
+from rheobase.training.fit import resume
 
 REFUSALS = (ValueError, TypeError, NotImplementedError)
 
@@ -66,17 +69,33 @@ def compare(
     *,
     seeds: Sequence[int] = (0,),
     progress: Callable[[str], Progress] | None = None,
+    folder: Path | None = None,
 ) -> tuple[Row, ...]:
     """Trains `base` with each rule and each seed: the same data, initial weights and order of samples for all.
 
     progress: makes what shows one training, given its title.
+    folder: gets the run of each rule and seed, as `fit` writes it. Called again after it was stopped, the same
+        comparison takes up what is there and loses nothing.
 
-    Raises ValueError for an unknown rule. A rule that refuses the model, or diverges, gets a row that says so.
+    Raises ValueError for an unknown rule, and for a run in `folder` with other settings. A rule that refuses the
+    model, or diverges, gets a row that says so.
     """
     for rule in rules:
         rule_named(rule)
+        for seed in seeds if folder is not None else ():
+            require_same(replace(base, rule=rule, seed=seed), place_of(folder, rule, seed))
     data, show = base.load_data(), progress or (lambda _: Silent())
-    return tuple(measured(base, rule, data, seeds, show) for rule in rules)
+    return tuple(measured(base, rule, data, seeds, show, folder) for rule in rules)
+
+
+def place_of(folder: Path, rule: str, seed: int) -> Path:
+    """Where `compare` has the run of a rule and a seed."""
+    return folder / f"{re.sub(r'[^A-Za-z0-9.=_-]+', '-', rule).strip('-')}-seed{seed}"
+
+
+def require_same(experiment: Experiment, place: Path) -> None:
+    if (place / CHECKPOINT).is_file() and read_experiment(place) != experiment:
+        raise ValueError(f"{place} holds a run with other settings: name another folder for this comparison.")
 
 
 def measured(
@@ -85,6 +104,7 @@ def measured(
     data: Data | FlowData,
     seeds: Sequence[int],
     progress: Callable[[str], Progress],
+    folder: Path | None,
 ) -> Row:
     model, xs, target = first_batch(base, data)
     try:
@@ -97,7 +117,8 @@ def measured(
             model, xs, target = first_batch(seeded, data)
             before = gradient_cosine(rule, rule.exact, model, xs, target, loss)
             title = text if len(seeds) == 1 else f"{text}, seed {seed}"
-            report = fit(seeded, progress=progress(title), data=data)
+            place = None if folder is None else place_of(folder, text, seed)
+            report = trained(seeded, data, progress(title), place)
             report.model.train()
             after = gradient_cosine(rule, rule.exact, report.model, xs, target, loss)
             runs.append(RuleRun(seed, report, before, after))
@@ -105,6 +126,13 @@ def measured(
         return Row(text, refusal=str(error))
     names = {part: getattr(data, part).metric.name for part in ("train", "validation", "test")}
     return Row(text, tuple(runs), memory, metrics=names)
+
+
+def trained(experiment: Experiment, data: Data | FlowData, progress: Progress, place: Path | None) -> Report:
+    """The run in `place`, new or from where it stopped."""
+    if place is not None and (place / CHECKPOINT).is_file():
+        return resume(place, progress, data=data)
+    return fit(experiment, place, progress, data=data, overwrite=True)
 
 
 def first_batch(experiment: Experiment, data: Data | FlowData) -> tuple[nn.Module, Tensor, Tensor]:

@@ -21,6 +21,7 @@ from rheobase.explained import explained
 CONFIG, METRICS, WEIGHTS, CHECKPOINT, PREVIOUS, RESULT = (
     "config.json", "metrics.jsonl", "weights.safetensors", "checkpoint.pt", "checkpoint.previous.pt", "result.json",
 )  # fmt: skip
+COMPARISON = "comparison.json"
 DIFFS = ("git.diff", "rheobase.diff")
 PICTURES = tuple(
     f"{name}.png" for name in ("curves", "confusion", "raster", "rates", "potentials", "frames", "filters")
@@ -214,10 +215,7 @@ def json_object(text: str | bytes, source: str) -> dict[str, Any]:
 
 def require_file(path: Path) -> None:
     if not path.is_file():
-        raise explained(
-            FileNotFoundError(f"No file {path}: is {path.parent} the folder of a run made by `rheobase train`?"),
-            "resume",
-        )
+        raise FileNotFoundError(f"No file {path}: is {path.parent} the folder of a run made by `rheobase train`?")
 
 
 def claim(folder: Path, *, overwrite: bool) -> None:

@@ -116,6 +116,7 @@ def resume(
     log_every: int = LOG_EVERY,
     world: World | None = None,
     threads: int | None = None,
+    data: Data | FlowData | None = None,
 ) -> Report:
     """Goes on with the run in `folder` after its last checkpoint, as if it had never stopped.
 
@@ -123,6 +124,7 @@ def resume(
     where no checkpoint can be read.
 
     threads: of the CPU; as many as before by default, which the same bits need.
+    data: the experiment's own, where it is loaded already.
     """
     folder = Path(folder)
     experiment, settings = read_experiment(folder), read_json(folder / CONFIG)
@@ -133,7 +135,7 @@ def resume(
         use_threads(threads),
     ):
         state = Checkpoints(folder).read(progress.say)
-        loop = Loop(experiment, loaded(experiment, world), world)
+        loop = Loop(experiment, data or loaded(experiment, world), world)
         loop.restore(state)
         records = [Epoch(**record) for record in state["epochs"]]
         own = folder if world.leads else None

@@ -1,5 +1,6 @@
 import io
 import json
+import signal
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from rheobase.measure import compare, default_rules, results
 from rheobase.measure.figure import write_figure
 from rheobase.measure.table import refusals, size, table
 from rheobase.rules import RULES
-from rheobase.training import Experiment, fit, rule_named
+from rheobase.training import Experiment, Interrupted, Silent, fit, rule_named
 
 SMALL = Experiment(
     data="digits(steps=4, limit=120, evaluation_limit=60)", model="mlp(hidden=[12])", epochs=2, batch_size=30,
@@ -75,6 +76,50 @@ def test_a_rule_that_refuses_the_settings_stops_nothing_either():
     assert cut.refusal is not None
     assert "chunk" in cut.refusal
     assert bptt.refusal is None
+
+
+class Stops(Silent):
+    """Stops the run in its second epoch."""
+
+    def batch(self, epoch, batch, loss, samples_per_second):
+        if epoch == 2:
+            raise Interrupted(signal.SIGTERM)
+
+
+class Counts(Silent):
+    def __init__(self):
+        self.epochs = []
+
+    def epoch(self, record):
+        self.epochs.append(record.epoch)
+
+
+def test_a_comparison_that_was_stopped_takes_up_what_is_there(rows, tmp_path):
+    rules, shown = ["bptt", "truncated-bptt(horizon=1)"], {}
+    stopping = {"truncated-bptt(horizon=1), seed 0": Stops()}
+    with pytest.raises(Interrupted):
+        compare(SMALL, rules, seeds=(0, 1), folder=tmp_path, progress=lambda title: stopping.get(title, Silent()))
+    again = compare(
+        SMALL, rules, seeds=(0, 1), folder=tmp_path, progress=lambda title: shown.setdefault(title, Counts())
+    )
+    assert {title: counts.epochs for title, counts in shown.items()} == {
+        "bptt, seed 0": [],
+        "bptt, seed 1": [],
+        "truncated-bptt(horizon=1), seed 0": [2],
+        "truncated-bptt(horizon=1), seed 1": [1, 2],
+    }
+    for row, whole in zip(again, rows, strict=False):
+        for run, expected in zip(row.runs, whole.runs, strict=True):
+            assert run.report.test_score == expected.report.test_score
+            assert [e.loss for e in run.report.epochs] == [e.loss for e in expected.report.epochs]
+            assert run.after == expected.after
+
+
+def test_runs_with_other_settings_are_not_taken_for_this_comparison(tmp_path):
+    compare(SMALL, ["bptt"], folder=tmp_path)
+    with pytest.raises(ValueError, match="bptt-seed0 holds a run with other settings"):
+        compare(replace(SMALL, learning_rate=0.02), ["sltt", "bptt"], folder=tmp_path)
+    assert not (tmp_path / "sltt-seed0").exists()
 
 
 def test_an_unknown_rule_is_refused_before_anything_is_trained():
