@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -78,6 +79,7 @@ def cases(nets: Sequence[str], rules: Sequence[str]) -> Iterator[Case]:
 def text(record: dict[str, Any]) -> str:
     found = [Case(**row) for row in record["cases"]]
     worst = max(found, key=lambda case: abs(case.error))
+    factors = [max(1 + case.error_of_time, 1 / (1 + case.error_of_time)) for case in found]
     lines = [
         "# What the planner foretells, and what is measured",
         "",
@@ -85,7 +87,8 @@ def text(record: dict[str, Any]) -> str:
         f"{record['machine']['cpu']}, torch {record['versions']['torch']}, one thread, "
         "float32. MB is 10^6 bytes: the peak of one `backward`.",
         f"The largest error of the bytes is {worst.error:+.1%} ({worst.net}, T = {worst.steps}, {worst.rule}). "
-        "The times are a guide: probes are too small to fill the caches, and other programs ran beside.",
+        f"The times are off by a factor of {median(factors):.2f} in the median, {max(factors):.2f} at worst; other "
+        "programs ran beside.",
         "",
         "| net | T | batch | rule | foretold MB | measured MB | error | foretold s | measured s | error |",
         "|---|---|---|---|---|---|---|---|---|---|",
