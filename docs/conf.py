@@ -1,9 +1,11 @@
 """How the site is made: sphinx-build docs build/site (make docs)."""
 
+import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+os.environ.setdefault("RHEOBASE_CACHE", str(HERE.parent / "build" / "cache"))  # of what the tutorials make
 sys.path[:0] = [str(HERE / "extensions"), str(HERE / "tutorials")]
 
 from rheobase.version import __version__  # noqa: E402

@@ -14,6 +14,20 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def widened(x: Tensor) -> Tensor:
+    """The same; `half_of` knows what it was made of."""
+    wide = at_least_float32(x)
+    if wide is not x and not wide.is_inference():
+        wide._rheobase_half = x.detach(), wide._version  # type: ignore[attr-defined]
+    return wide
+
+
+def half_of(wide: Tensor) -> Tensor | None:
+    """What `widened` made the tensor of, if it did and the tensor was not changed in place since."""
+    half, version = getattr(wide, "_rheobase_half", (None, 0))
+    return half if half is not None and version == wide._version else None
+
+
 @contextmanager
 def uncached() -> Iterator[None]:
     """Inside, autocast has no memory: it would give old weights after an update within the sequence, and sum the

@@ -32,7 +32,7 @@ def cite(rule: Rule | type[Rule] | str | None = None) -> str:
     rule: an object, a class, or text such as "sltt(steps=2)". The papers of the options chosen are among them:
         checkpoints, direct feedback.
 
-    Raises ValueError for a rule that is not in `RULES`: it has no paper of its own.
+    Raises ValueError for a rule that is not this library's: it has no paper of its own here.
     """
     if rule is None:
         return SOFTWARE
@@ -42,10 +42,10 @@ def cite(rule: Rule | type[Rule] | str | None = None) -> str:
 def papers(rule: Rule | type[Rule]) -> tuple[str, ...]:
     """The keys of its entries."""
     kind = rule if isinstance(rule, type) else type(rule)
-    name = next((name for name, named in RULES.items() if named is kind), None)
+    name = next((name for name in PAPERS if RULES[name] is kind), None)
     if name is None:
         raise ValueError(
-            f"{kind.__name__} has no paper of its own. Cite the rules whose parts it takes: {', '.join(RULES)}."
+            f"{kind.__name__} has no paper of its own. Cite the rules whose parts it takes: {', '.join(PAPERS)}."
         )
     chosen = PAPERS[name]
     if isinstance(rule, BPTT) and rule.checkpoint:

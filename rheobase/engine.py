@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rheobase.casts import Casts, at_least_float32, uncached
+from rheobase.casts import Casts, uncached, widened
 from rheobase.explained import explained
 from rheobase.kernels import Kernel, kernel_of
 from rheobase.kernels.bits import PackedSpikes
@@ -32,6 +32,7 @@ _STEADY = (
     nn.LayerNorm, nn.GroupNorm, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Upsample, Scale,
 )  # fmt: skip
+ONE_STEP = "If the model's forward loops over time, write it for one step [N, ...]: run and the rules do the looping."
 
 
 @contextmanager
@@ -58,6 +59,10 @@ def override(model: nn.Module, forward_of: Callable[[nn.Module], Forward | None]
 
 class Sweep:
     """One run of a model over one sequence; use it in a `with`.
+
+    Rules of your own may count on `model`, `steps`, `states`, `chunk` (how many steps are in the tensors that pass
+    through the model now), `offset` (which is the first of them), `unfolded`, `folded`, `state`, `name` and
+    `is_steady`; the rest is experimental.
 
     steps: length of the sequence, None if unknown.
     cut: state is detached after every step, so that no gradient flows through time.
@@ -166,7 +171,7 @@ class Sweep:
         return {m: state for m, state in self.states.items() if isinstance(m, TimeSharedDropout)}
 
     def unfolded(self, x: Tensor) -> list[Tensor]:
-        """`[c * N, ...]` as c tensors `[N, ...]`."""
+        """x `[c * N, ...]` as c tensors `[N, ...]`."""
         return [x] if self.chunk == 1 else list(x.unflatten(0, (self.chunk, -1)).unbind(0))
 
     def folded(self, steps: list[Tensor]) -> Tensor:
@@ -251,14 +256,33 @@ class Sweep:
             return partial(self._other, module, plain)
         return None
 
-    def _neuron(self, neuron: Neuron, current: Tensor) -> Tensor:
+    def _neuron(self, neuron: Neuron, current: Tensor, *state: Any) -> Tensor:
+        if state:
+            raise explained(
+                TypeError(
+                    f"Expected {self.name(neuron)!r} ({type(neuron).__name__}) to be called with a current alone, got "
+                    f"{len(state)} more: its state is kept for it, so it gives the spikes alone. {ONE_STEP}"
+                ),
+                "model",
+            )
+        if current.dim() == 0 or len(current) % self.chunk:
+            raise explained(
+                ValueError(
+                    f"Expected a current of {self.chunk} steps at {self.name(neuron)!r}, one below the other, got "
+                    f"shape {list(current.shape)}. {ONE_STEP}"
+                ),
+                "model",
+            )
         self._use(neuron)
         self._used_once(neuron)
         if self.wiring:
             self.wiring.arrive(neuron, current)
         dtype = current.dtype
         self.widest = max(self.widest, current.numel() * current.element_size() // self.chunk)
-        spikes = self.treatment.neuron(self, neuron, at_least_float32(current)).to(dtype)
+        fired = self.treatment.neuron(self, neuron, widened(current))
+        spikes = fired.to(dtype)
+        if self.packed and spikes is not fired:
+            self.packed.add_copy(spikes, fired)
         if self.tap:
             spikes = self.tap(self, neuron, spikes)
         if self.wiring:
@@ -292,7 +316,7 @@ class Sweep:
             raise explained(
                 ValueError(
                     f"{self.name(module)!r} ({type(module).__name__}) is used twice in one step; its state would mix "
-                    "two places. Give each place a layer of its own."
+                    f"two places. Give each place a layer of its own. {ONE_STEP}"
                 ),
                 "model",
             )

@@ -12,13 +12,17 @@ from rheobase.neurons import Neuron, State
 from rheobase.processes import require_whole
 from rheobase.sequence import Feed, Outputs
 
+CONVERTED = {"norse", "snntorch", "spikingjelly"}  # libraries whose nets `from_...` brings
+
 
 def require_neurons(model: nn.Module) -> None:
     if not any(isinstance(module, Neuron) for module in model.modules()):
+        others = {type(module).__module__.partition(".")[0] for module in model.modules()}
+        converted = [f" `rheobase.from_{other}(model)` converts it." for other in sorted(others & CONVERTED)]
         raise explained(
             ValueError(
                 "Expected a model with at least one neuron such as rheobase.LIF(), found none in "
-                f"{type(model).__name__}."
+                f"{type(model).__name__}.{''.join(converted)}"
             ),
             "nothing-learns",
         )

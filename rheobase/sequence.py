@@ -136,7 +136,7 @@ class Feed:
             self._check_target(xs)
         if xs.shape[1:] != self._step_shape:
             raise ValueError(f"Expected every step of shape {list(self._step_shape)}, got {list(xs.shape[1:])}.")
-        if not torch.isfinite(xs.sum(dtype=torch.promote_types(xs.dtype, torch.float32))):
+        if not is_finite(xs):
             raise explained(ValueError("Expected finite input, got NaN or infinity in the sequence."), "layout")
 
     def _check_target(self, xs: Tensor) -> None:
@@ -159,5 +159,11 @@ class Feed:
                 ),
                 "layout",
             )
-        if targets.is_floating_point() and not torch.isfinite(targets.sum()):
+        if targets.is_floating_point() and not is_finite(targets):
             raise ValueError("Expected a finite target, got NaN or infinity.")
+
+
+def is_finite(values: Tensor) -> bool:
+    """Whether no value is NaN or infinite; each is looked at only where their sum is not finite."""
+    total = values.sum(dtype=torch.promote_types(values.dtype, torch.float32))
+    return bool(torch.isfinite(total)) or bool(torch.isfinite(values).all())  # finite values may add up to infinity

@@ -129,12 +129,14 @@ SURROGATES: dict[str, type[Surrogate]] = {
 
 
 def surrogate_named(text: str) -> Surrogate:
-    """The surrogate that `text` describes: "triangle" or "triangle(width=0.5)".
+    """The surrogate that `text` describes: "triangle", "triangle(width=0.5)", or as it prints, "Triangle(width=0.5)".
 
     Raises ValueError for an unknown name or option, naming the known ones.
     """
     name, _, options = text.strip().partition("(")
-    kind = choose("surrogate", name.strip(), SURROGATES)
+    by_class = {kind.__name__: known for known, kind in SURROGATES.items()}
+    name = by_class.get(name.strip(), name.strip())
+    kind = choose("surrogate", name, SURROGATES)
     try:
         call = ast.parse(f"f({options.rstrip().removesuffix(')')})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:

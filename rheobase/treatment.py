@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from rheobase.casts import at_least_float32, half_of
 from rheobase.kernels import Kernel
 from rheobase.kernels.autograd import Fired, Respond
 from rheobase.layers import Loop, TimeSharedDropout, WSConv2d, WSLinear
@@ -16,7 +17,7 @@ from rheobase.neurons import Neuron, State
 from rheobase.norms import STEADY_NORMS, NormedRespond, normalised_steady, normed_of, without_graph
 from rheobase.pools import pooled
 from rheobase.synapses import computes_as_its_kind, standardised_current
-from rheobase.wiring import origins
+from rheobase.wiring import Wiring, origins
 
 if TYPE_CHECKING:
     from rheobase.engine import Sweep
@@ -25,10 +26,31 @@ Forward = Callable[..., Tensor]
 
 
 class Treatment:
-    """What a rule does at neurons, synapses and norms. This one does what autograd would; rules override methods."""
+    """What a rule does at neurons, synapses and norms. This one does what autograd would; rules override methods.
+
+    It serves one sequence, so it may keep what it needs of earlier steps, such as traces. Its methods take the place of
+    the modules' `forward`, at steps that learn and at others. Tensors are `[c * N, ...]`, the c steps of a chunk below
+    one another: `sweep.unfolded(x)` are the c tensors `[N, ...]`, `sweep.folded(steps)` is the way back.
+
+    asks_wiring: whether to be told, by `wired`, which neurons each synapse hears and feeds.
+    """
+
+    asks_wiring = False
+
+    def wired(self, sweep: "Sweep", wiring: Wiring) -> None:
+        """Called after the forward of the first step, which then runs alone, if `asks_wiring`."""
+
+    def chunk_done(self) -> None:
+        """Called after each chunk, when its backward pass, if it has one, is done."""
+
+    def settle(self) -> None:
+        """Called after the last chunk: the time for gradients that were gathered over the steps."""
 
     def neuron(self, sweep: "Sweep", neuron: Neuron, currents: Tensor) -> Tensor:
-        """All steps of the chunk, `[c * N, ...]`, through the neuron's dynamics."""
+        """What the neurons give out at all steps of the chunk, given their currents, both `[c * N, ...]`.
+
+        The state before is `sweep.state(neuron, current)`, that after belongs into `sweep.states[neuron]`, detached.
+        """
         kernel = sweep.kernel(neuron, currents)
         if kernel is not None:
             return fired(sweep, neuron, kernel, currents)
@@ -40,7 +62,11 @@ class Treatment:
         return sweep.folded(spikes)
 
     def synapse(self, sweep: "Sweep", synapse: nn.Module, x: Tensor, plain: Forward) -> Tensor:
-        """The synapse's current; `plain(x)` is what the module computes."""
+        """The current `[c * N, ...]` of a linear layer or convolution that hears x, `[c * N, ...]`.
+
+        plain: `plain(x)` is what the module computes. The weight's gradient is that of what is returned: a rule that
+        credits it with a trace of x returns the value of `plain(x)` with the graph of `plain(trace)`.
+        """
         if isinstance(synapse, (WSConv2d, WSLinear)) and type(synapse) in (WSConv2d, WSLinear):
             plain = sweep.casts.given(sweep.weight(synapse), partial(standardised_current, synapse))
         elif type(synapse) is nn.Conv2d and sweep.channels_last:
@@ -54,13 +80,17 @@ class Treatment:
         return plain(x) if once is None else once
 
     def norm(self, sweep: "Sweep", norm: _BatchNorm, x: Tensor, plain: Forward) -> Tensor:
+        """What a batch norm, by steps or over the sequence, makes of x, both `[c * N, ...]`; plain: as in `synapse`."""
         once = None
         if type(norm) in STEADY_NORMS and sweep.steps is not None:
             once = sweep.once(norm, x, partial(normalised_steady, norm, sweep.steps))
         return sweep.normalised(norm, plain, x) if once is None else once
 
     def recurrent(self, sweep: "Sweep", layer: Loop, x: Tensor) -> Tensor:
-        """The layer step by step; its recurrent input is its own output of the step before."""
+        """The outputs `[c * N, ...]` of a recurrent layer, step by step: it hears its own output of the step before.
+
+        Its synapses and neurons come to `synapse` and `neuron` as all others, one step at a time.
+        """
         outputs = []
         currents = layer.synapse(x)
         for current in sweep.each_step(currents):
@@ -87,6 +117,7 @@ class Treatment:
         return current + recurrent
 
     def dropout(self, sweep: "Sweep", dropout: TimeSharedDropout, x: Tensor) -> Tensor:
+        """x `[c * N, ...]`, times a mask that is drawn once for the sequence."""
         if not dropout.training or dropout.p == 0:
             return x
         if dropout not in sweep.states:
@@ -124,7 +155,11 @@ def fired(sweep: "Sweep", neuron: Neuron, kernel: Kernel, currents: Tensor) -> T
     known = neuron.initial_state.__module__.startswith("rheobase.")  # others may give another state the next time
     initial = neuron.initial_state if known and neuron not in sweep.states else None
     normed = normed_of(currents)
-    source, make = (normed.x.detach(), without_graph(normed).again) if normed else (currents, None)
+    source, make = currents, None
+    if normed:
+        source, make = normed.x.detach(), without_graph(normed).again
+    elif (half := half_of(currents)) is not None:
+        source, make = half, at_least_float32  # half the bytes, the same values
     spikes, *after = Fired.apply(currents, kernel, source, make, initial, *state)
     sweep.states[neuron] = tuple(after)
     if sweep.packed and kernel.binary:

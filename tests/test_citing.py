@@ -38,6 +38,16 @@ def test_a_rule_is_cited_alike_as_text_class_and_object(name: str) -> None:
     assert tuple(keys(rb.cite(rule))) == PAPERS[name]
 
 
+def test_a_rule_of_one_s_own_has_no_paper_here_also_where_it_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(rb.SLTT):
+        pass
+
+    monkeypatch.setitem(rb.RULES, "own", Own)
+    for rule in (Own(), "own"):
+        with pytest.raises(ValueError, match="Own has no paper of its own"):
+            rb.cite(rule)
+
+
 def test_the_papers_of_chosen_options_are_cited_too() -> None:
     assert keys(rb.cite("sltt(steps=2)")) == keys(rb.cite("sltt"))
     assert set(keys(rb.cite(rb.BPTT(checkpoint=True)))) - set(keys(rb.cite("bptt"))) == {"chen2016training"}

@@ -3,19 +3,13 @@ import sys
 
 import pytest
 
-from rheobase.cli import dispatch, main
-from rheobase.cli.auditing import audit
+from rheobase.cli import main
 
 SMALL = [
     "--data", "digits(limit=120, evaluation_limit=60)", "--steps", "3", "--model", "mlp(hidden=[12])",
     "--neuron", "lif(threshold=0.5)", "--epochs", "1", "--device", "cpu",
 ]  # fmt: skip
 FEW = ["--batches", "2", "--draws", "1"]
-
-
-@pytest.fixture(autouse=True)
-def _command(monkeypatch):
-    monkeypatch.setitem(dispatch.COMMANDS, "audit", audit)
 
 
 def test_an_audit_trains_and_writes_json_csv_a_picture_and_verdicts(tmp_path, capsys):

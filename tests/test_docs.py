@@ -13,7 +13,7 @@ from textwrap import dedent
 
 import pytest
 import torch
-from datasets.writers import write_cifar10
+from datasets.writers import write_cifar10, write_recordings
 from torch import nn
 
 import rheobase as rb
@@ -52,6 +52,7 @@ def require_packages(text: str) -> None:
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_shown_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     require_packages(code)
+    monkeypatch.setenv("RHEOBASE_CACHE", str(tmp_path / "kept"))
     if "benchmarks/results" not in code:  # what is read there; all else is written to an empty folder
         monkeypatch.chdir(tmp_path)
     exec(compile(code, "example", "exec"), {"__name__": "example"})
@@ -63,6 +64,7 @@ def test_commands_shown_run(text: str, tmp_path: Path) -> None:
     require_packages(text)
     binary = Path(sys.executable).parent / "rheobase"
     write_cifar10(tmp_path / "cifar10", 20)
+    write_recordings(tmp_path / "recordings")
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
         if words[0] == "make":
@@ -74,7 +76,12 @@ def test_commands_shown_run(text: str, tmp_path: Path) -> None:
         done = subprocess.run(
             [str(binary), *words[1:], *quick],
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "RHEOBASE_DATA": str(tmp_path)},
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "RHEOBASE_DATA": str(tmp_path),
+                "RHEOBASE_CACHE": str(tmp_path / "kept"),
+            },
             capture_output=True,
             text=True,
         )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import rheobase as rb
 from rheobase.losses import cross_entropy
+from rheobase.sequence import Feed, PerStep
 
 RULES = [rb.BPTT(), rb.TruncatedBPTT(2), rb.SLTT(), rb.OTTT(), rb.RateBP(), rb.STLLR()]
 
@@ -41,7 +42,25 @@ def test_bad_sequences_are_refused(rule: Any) -> None:
     bad[3, 1, 2] = float("nan")
     refused("NaN or infinity", net(), rule, bad)
     refused("NaN or infinity", net(), rule, rb.constant(bad[3], 4))
+    refused("NaN or infinity", net(), rule, torch.full((6, 2, 4), float("inf")))
     refused("iterable of steps", net(), rule, 3, error=TypeError)
+
+
+def test_finite_values_are_taken_also_where_their_sum_is_infinite() -> None:
+    largest = torch.finfo(torch.float32).max
+    xs = torch.full((6, 2, 4), largest)
+    assert not torch.isfinite(xs.sum())
+    assert torch.equal(rb.run(nn.Sequential(rb.IF()), xs), torch.ones(6, 2, 4))
+    Feed(xs, PerStep(xs))
+    refused("finite target", net(), rb.SLTT(), target=torch.full((2, 3), float("nan")))
+
+
+def test_finite_sequences_are_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    own = torch.isfinite
+    monkeypatch.setattr(torch, "isfinite", lambda x: looked.append(x.numel()) or own(x))
+    Feed(torch.rand(6, 2, 4))
+    assert looked == [1]  # the sum
 
 
 @pytest.mark.parametrize("rule", [rb.SLTT(), rb.OTTT(), rb.STLLR(), rb.BPTT(), rb.RateBP()], ids=str)
@@ -79,6 +98,42 @@ def test_models_that_break_the_layout_are_refused(rule: Any) -> None:
     refused(r"'1' \(LIF\) is used twice", twice, rule)
     dropout = rb.TimeSharedDropout()
     refused("TimeSharedDropout. is used twice", nn.Sequential(dropout, nn.Linear(4, 4), rb.LIF(), dropout), rule)
+
+
+class Loops(nn.Module):
+    """Time as other libraries write it: in the model. call: a neuron, its current and its state -> spikes, state."""
+
+    def __init__(self, call: Any) -> None:
+        super().__init__()
+        self.synapse, self.lif, self.call = nn.Linear(4, 3), rb.LIF(), call
+
+    def forward(self, xs: Tensor) -> Tensor:
+        spikes, potential = [], torch.zeros(3)
+        for x in xs:
+            spike, potential = self.call(self.lif, self.synapse(x), potential)
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_a_loop_over_time_in_the_model_is_told_to_be_left_out(rule: Any) -> None:
+    todo = r"loops over time, write it for one step \[N, ...\]"
+    refused(
+        f"(is used twice in one step|Expected a current of 2 steps).*{todo}",
+        Loops(lambda lif, current, state: (lif(current), state)),
+        rule,
+    )
+    refused(
+        f"'lif' .LIF. to be called with a current alone, got 1 more.*{todo}",
+        Loops(lambda lif, current, state: lif(current, state)), rule, error=TypeError,
+    )  # fmt: skip
+
+
+def test_a_net_of_another_library_is_told_how_to_be_converted() -> None:
+    snntorch = pytest.importorskip("snntorch")
+    theirs = nn.Sequential(nn.Linear(4, 3), snntorch.Leaky(0.9, init_hidden=True))
+    refused(r"found none in Sequential. `rheobase.from_snntorch\(model\)`", theirs, rb.SLTT())
+    assert "from_" not in refused("at least one neuron", nn.Sequential(nn.Linear(4, 3)), rb.SLTT())
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ def test_the_link_is_the_last_line_of_the_traceback_and_no_part_of_the_sentence(
 
 
 def test_on_the_command_line_the_link_ends_the_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["resume", str(tmp_path)]) == 2
+    (tmp_path / "note.txt").touch()
+    assert main(["train", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.endswith("Explained by: rheobase explain resume\n")
     assert error.count("\n") == 1

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import rheobase as rb
 from rheobase.neurons import Neuron, State
 from rheobase.rules.tangent import response
+from rheobase.surrogates import SURROGATES, surrogate_named
 
 EXACT = {"rtol": 0.0, "atol": 1e-12}
 CURRENTS = torch.rand(12, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * 1.4 - 0.2
@@ -162,6 +163,28 @@ def test_a_surrogate_is_its_formula_by_object_and_by_name(name: str) -> None:
     assert spikes.tolist() == [0, 1, 1]
     (grad,) = torch.autograd.grad(spikes.sum(), distance)
     torch.testing.assert_close(grad, formula(distance.detach()), **EXACT)
+
+
+OWN_VALUES = [
+    rb.Sigmoid(0.1),
+    rb.Triangle(0.5),
+    rb.Triangle(0.5, 0.3),
+    rb.Rectangle(3),
+    rb.ATan(1e-5),
+    rb.FastSigmoid(1),
+]
+
+
+@pytest.mark.parametrize("surrogate", [*(kind() for kind in SURROGATES.values()), *OWN_VALUES], ids=str)
+def test_a_surrogate_is_read_as_it_prints(surrogate: rb.Surrogate) -> None:
+    assert surrogate_named(repr(surrogate)) == surrogate
+    assert rb.LIF(surrogate=repr(surrogate)).firing.surrogate == surrogate
+
+
+def test_an_unknown_surrogate_is_answered_with_each_known_name_once() -> None:
+    with pytest.raises(ValueError, match="Did you mean 'sigmoid'") as caught:
+        surrogate_named("Sigmoyd(alpha=2)")
+    assert str(caught.value).count("triangle") == 1
 
 
 def test_neurons_print_pickle_and_save_what_they_are() -> None:

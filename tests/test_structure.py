@@ -40,7 +40,7 @@ ARROWS = {
     "learner": ENGINE | {"rules"},
     "watching": ENGINE | {"rules"},
     "recorder": ENGINE | {"watching"},
-    "plots": BASE | {"recorder", "metrics", "training", "datasets", "events"},
+    "plots": BASE | {"recorder", "metrics", "training", "datasets", "events", "measure"},
     "distributed": BASE | {"synchronised"},
     "surrogates": BASE,
     "neurons": BASE | {"surrogates"},

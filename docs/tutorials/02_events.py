@@ -8,7 +8,6 @@ train a small convolutional network to tell which way the ball moves. You need `
 """
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import nn
 
 import rheobase as rb
 from rheobase import events, plots, transforms
-from rheobase.datasets import Sequences, Stored
+from rheobase.training import evaluate
 
 size, film_frames, frame_us = 34, 60, 2_000  # pixels; frames of the film, microseconds each
 ways = {"right": (0, 1), "left": (0, -1), "down": (1, 0), "up": (-1, 0)}
@@ -67,25 +66,19 @@ plots.event_cloud(recording)
 # A file and back
 # ---------------
 #
-# N-MNIST keeps an event in five bytes: column, row, a bit of polarity and 23 bits of time. Writing it takes three
-# lines; ``events.read_bin`` reads it, strictly: damaged files are refused with the offset of what is wrong.
-
-
-def write_bin(path: Path, e: events.Events) -> None:
-    columns = e.x, e.y, e.p.astype(np.int64) << 7 | e.t >> 16, e.t >> 8 & 255, e.t & 255
-    path.write_bytes(np.stack(columns, axis=1).astype(np.uint8).tobytes())
-
+# N-MNIST keeps an event in five bytes: column, row, a bit of polarity and 23 bits of time. ``events.write_bin`` writes
+# such files, and ``events.read_bin`` reads them, strictly: what is damaged is refused with the offset of what is wrong.
 
 room = tempfile.TemporaryDirectory()
 path = Path(room.name) / "right.bin"
-write_bin(path, recording)
+events.write_bin(path, recording)
 again = events.read_bin(path, height=size, width=size)
 same = all(np.array_equal(getattr(again, name), getattr(recording, name)) for name in "txyp")
 print(f"{path.stat().st_size} bytes, {len(again)} events; as written: {same}")
 
 # %%
-# Other readers are ``read_aedat2`` (DVS128, CIFAR10-DVS), ``read_aedat3`` (DVS-Gesture), and ``SpokenFile`` and
-# ``MvsecFile`` for HDF5. A damaged file says so:
+# Other readers are ``read_aedat2`` (DVS128, CIFAR10-DVS), ``read_aedat3`` (DVS-Gesture), ``read_npz`` and ``read_csv``
+# for arrays and tables, and ``SpokenFile`` and ``MvsecFile`` for HDF5. A damaged file says so:
 
 path.write_bytes(path.read_bytes()[:-2])
 try:
@@ -110,31 +103,26 @@ plots.event_frames(torch.from_numpy(frames), frames=5)
 # A data set of files
 # -------------------
 #
-# Recordings go into a folder for each class, as in N-MNIST, and are read from there. `Sequences` holds the samples,
-# and its layout says how a batch of them becomes a sequence: what is `Stored` is ``[M, T, ...]`` already.
+# Recordings go into a folder for each class, and the data set ``event-folder`` reads them from there. A tenth of those
+# in ``train`` is held out for validation. Frames are made once and kept, in ``~/.cache/rheobase`` or
+# ``$RHEOBASE_CACHE``.
 
-train_recordings, test_recordings = 8, 50  # of each class
+train_recordings, test_recordings = 6, 50  # of each class
 
 
 def write_folder(folder: Path, count: int) -> None:
     for way in ways:
         (folder / way).mkdir(parents=True)
         for number in range(count):
-            write_bin(folder / way / f"{number:04}.bin", filmed(film(way)))
+            events.write_bin(folder / way / f"{number:04}.bin", filmed(film(way)))
 
 
-def read_folder(folder: Path) -> Sequences:
-    files = [(path, label) for label, way in enumerate(ways) for path in sorted((folder / way).glob("*.bin"))]
-    counts = [events.frames_by_time(events.read_bin(path, height=size, width=size), steps) for path, _ in files]
-    samples = torch.from_numpy(np.stack(counts)).to(torch.uint8)
-    return Sequences(samples, torch.tensor([label for _, label in files]), Stored(), classes=len(ways))
-
-
-write_folder(Path(room.name) / "Train", train_recordings)
-write_folder(Path(room.name) / "Test", test_recordings)
-train, test = read_folder(Path(room.name) / "Train"), read_folder(Path(room.name) / "Test")
+recordings = Path(room.name) / "recordings"
+write_folder(recordings / "train", train_recordings)
+write_folder(recordings / "test", test_recordings)
+data = rb.datasets.load("event-folder", root=recordings, height=size, width=size, steps=steps)
 room.cleanup()
-print(len(train), "to train,", len(test), "to test, a step is", train.shape)
+print(len(data.train), "to train,", len(data.test), "to test, a step is", data.train.shape)
 
 # %%
 # Augmentation
@@ -142,13 +130,13 @@ print(len(train), "to train,", len(test), "to test, a step is", train.shape)
 #
 # With so few recordings a network learns them by heart. ``rheobase.transforms`` changes whole sequences: one draw for
 # a sample, the same in all its frames. Think of what a change does to the label: ``EventFlip`` would turn right into
-# left, so we shift and drop instead.
+# left, so we shift and drop instead. Six draws of one recording, each with all its frames added up:
 
-varied = replace(train, transforms=(transforms.Roll(pixels=6, wrap=False), transforms.EventDrop()))
+varied = data.train.transformed(transforms.Roll(pixels=6, wrap=False), transforms.EventDrop())
 
-xs, target = next(iter(varied.select(torch.zeros(6, dtype=torch.int64)).batches(6)))
-print("six draws of one recording:", list(xs.shape))
-plots.event_frames(xs, sample=1, frames=5)
+draws = 6
+xs, target = next(iter(varied.select(torch.zeros(draws, dtype=torch.int64)).batches(draws)))
+plots.event_frames(xs.sum(0), frames=draws, titles=[f"draw {draw}" for draw in range(draws)])
 
 # %%
 # The network
@@ -163,14 +151,14 @@ def new_net() -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(2, 12, 5, stride=2, padding=2), nn.BatchNorm2d(12), rb.LIF(decay=0.8),
         nn.Conv2d(12, 24, 3, stride=2, padding=1), nn.BatchNorm2d(24), rb.LIF(decay=0.8),
-        nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(24 * 9, len(ways)),
+        nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(24 * 9, data.train.classes),
     )  # fmt: skip
 
 
 epochs = 20
 
 
-def trained(part: Sequences) -> nn.Module:
+def trained(part: rb.datasets.Sequences) -> nn.Module:
     net, rule = new_net(), rb.OTTT()
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     batches = part.batches(8, generator=torch.Generator().manual_seed(0))
@@ -182,24 +170,25 @@ def trained(part: Sequences) -> nn.Module:
     return net.eval()
 
 
-def accuracy(net: nn.Module, part: Sequences) -> float:
-    right = [(rb.run(net, xs).mean(0).argmax(1) == target).sum() for xs, target in part.batches(50)]
-    return float(sum(right)) / len(part)
-
-
-plain_accuracy = accuracy(trained(train), test)
+plain_accuracy = evaluate(trained(data.train), data.test)
 net = trained(varied)
-test_accuracy = accuracy(net, test)
+test_accuracy = evaluate(net, data.test)
 print(f"test accuracy {100 * plain_accuracy:.1f} % as recorded, {100 * test_accuracy:.1f} % with shifts and drops")
 
 # %%
 # How busy its neurons are over fifty recordings:
 
 with rb.record(net, what=["spikes"]) as record:
-    rb.run(net, next(iter(test.batches(50)))[0])
+    rb.run(net, next(iter(data.test.batches(50)))[0])
 plots.firing_rates(record)
 
 # %%
+# The same on the command line, with recordings of your own in a folder for each class:
+#
+# .. code-block:: console
+#
+#    $ rheobase train --rule ottt --model convnet --data "event-folder(root=recordings, height=34, width=34)"
+#
 # Published sets come by name: ``rb.datasets.load("dvs128-gesture")``, ``"n-mnist"``, ``"cifar10-dvs"``, ``"shd"``,
 # and ``rheobase data list`` says which are on this machine. ``"saccade-digits"`` needs no files: a simulated camera
 # looks at digits. See :doc:`/data` and :doc:`/transforms`.

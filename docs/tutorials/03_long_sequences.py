@@ -11,13 +11,11 @@ import time
 from collections.abc import Iterator
 
 import torch
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import rheobase as rb
 from rheobase import measure, plots
-from rheobase.plots.style import RC, new_figure
 
 steps, sensors, hidden, states, streams = 10_000, 24, 64, 4, 8
 
@@ -136,8 +134,7 @@ print(f"right in the first {steps // 50} steps {100 * first:.0f} %, in the last 
 
 def learning_curve(right: Tensor, window: int) -> Figure:
     course = 100 * right.unfold(0, window, window).mean(1)
-    with rc_context(RC):  # the look of the other pictures
-        figure = new_figure(8, 2.8)
+    with plots.figure(8, 2.8) as figure:  # in the look of the other pictures
         panel = figure.subplots()
         panel.plot(torch.arange(len(course)) * window, course)
         panel.axhline(100 / states, color="grey", ls="--", lw=1)

@@ -11,23 +11,16 @@ the exact gradient and against arithmetic by hand, train with it, and use it by 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import rheobase as rb
-from rheobase import measure
+from rheobase import measure, plots
 from rheobase.cli import main
-from rheobase.engine import Sweep
-from rheobase.plots.style import RC, new_figure
-from rheobase.rules import RULES, LastSteps
-from rheobase.rules.eligibility import Eligibility
-from rheobase.rules.online import NamedOnline
+from rheobase.rules import RULES, Eligibility, LastSteps, NamedOnline, Sweep, Treatment, Wiring
 from rheobase.training import Experiment, fit
-from rheobase.treatment import Treatment
 
 # %%
 # The idea
@@ -64,8 +57,7 @@ def trace_of_a_spike(synaptic_decay: float, decay: float) -> list[float]:
 
 
 def draw_traces() -> Figure:
-    with rc_context(RC):  # the look of the library's own pictures
-        figure = new_figure(7, 2.4)
+    with plots.figure(7, 2.4) as figure:  # in the look of the library's own pictures
         panel = figure.subplots()
         panel.plot(trace_of_a_spike(0.6, 0.8), label="both decays: ours")
         panel.plot(trace_of_a_spike(0.0, 0.8), "--", label="the membrane's: OTTT")
@@ -83,55 +75,44 @@ draw_traces()
 #
 # An eligibility makes a *treatment*: what is done at each synapse, neuron and norm while the model runs over one
 # sequence. Ours does something at the synapses that feed a `CubaLIF`: it runs them on the trace, so that autograd
-# credits the weights with the trace, and shows the next layer the true output.
+# credits the weights with the trace, and shows the next layer the true output. Which neurons a synapse feeds is known
+# after the first step; until then there is nothing that could decay.
 
 
 class TwoTraces(Treatment):
-    """decays: of the synapse and of the membrane that a synapse feeds."""
+    asks_wiring = True
 
-    def __init__(self, decays: dict[nn.Module, tuple[float, float]]) -> None:
-        self.decays = decays
-        self.before: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # both traces at the last step; for one sequence
+    def __init__(self) -> None:
+        self.decays: dict[nn.Module, tuple[float, float]] = {}  # of the synapse and of the membrane that it feeds
+        self.before: dict[nn.Module, tuple[Tensor | float, Tensor | float]] = {}  # both traces at the last step
+
+    def wired(self, sweep: Sweep, wiring: Wiring) -> None:
+        for synapse in self.before:
+            for neuron in wiring.neurons_after(synapse):
+                if isinstance(neuron, rb.CubaLIF):
+                    self.decays[synapse] = neuron.synaptic_decay, neuron.decay
 
     def synapse(self, sweep: Sweep, synapse: nn.Module, x: Tensor, plain: Callable[..., Tensor]) -> Tensor:
-        if synapse not in self.decays:
+        if self.decays and synapse not in self.decays:
             return super().synapse(sweep, synapse, x, plain)
-        synaptic_decay, decay = self.decays[synapse]
+        synaptic_decay, decay = self.decays.get(synapse, (0.0, 0.0))
         traces = []
         for step in sweep.unfolded(x):  # a chunk of steps may come at once
-            fast, slow = self.before.get(synapse, (torch.zeros_like(step), torch.zeros_like(step)))
+            fast, slow = self.before.get(synapse, (0.0, 0.0))
             fast = synaptic_decay * fast + step
             slow = decay * slow + fast
             self.before[synapse] = fast.detach(), slow.detach()  # no gradient through time
             traces.append(slow)
-        return Shown.apply(plain(x).detach(), plain(sweep.folded(traces)))
-
-
-class Shown(torch.autograd.Function):
-    """The first tensor; the gradient goes to the second."""
-
-    @staticmethod
-    def forward(ctx: object, shown: Tensor, credited: Tensor) -> Tensor:
-        return shown.clone()
-
-    @staticmethod
-    def backward(ctx: object, grad: Tensor) -> tuple[None, Tensor]:
-        return None, grad
+        credited = plain(sweep.folded(traces))
+        return plain(x).detach() + (credited - credited.detach())  # the value of the one, the graph of the other
 
 
 @dataclass(frozen=True)
 class SynapticTraces(Eligibility):
-    """Traces filtered as a `CubaLIF` filters its input; each synapse stands right before its neurons."""
+    """Traces filtered as a `CubaLIF` filters its input."""
 
     def treatment(self, model: nn.Module) -> Treatment:
-        modules = [module for module in model.modules() if not list(module.children())]
-        return TwoTraces(
-            {
-                synapse: (neuron.synaptic_decay, neuron.decay)
-                for synapse, neuron in pairwise(modules)
-                if isinstance(neuron, rb.CubaLIF)
-            }
-        )
+        return TwoTraces()
 
 
 # %%
@@ -289,12 +270,12 @@ test_score = report.test_score
 print(f"digits: test accuracy {100 * test_score:.1f} %")
 
 # %%
-# And so does the command line, when it is started from the rule's own file. Let ``my_rule.py`` have the classes
-# above, the line in ``RULES`` and, at its end, ``raise SystemExit(main())``:
+# And so does the command line, once it is told of the rule's file. Let ``my_rule.py``, in the folder where you are,
+# have the classes above and the line in ``RULES``:
 #
 # .. code-block:: console
 #
-#    $ python my_rule.py train --rule synaptic-ottt --neuron "cubalif(decay=0.8)" --data digits
-#    $ python my_rule.py audit --rules bptt synaptic-ottt sltt --neuron "cubalif(decay=0.8)" --data digits
+#    $ rheobase train --import my_rule --rule synaptic-ottt --neuron "cubalif(decay=0.8)" --data digits
+#    $ rheobase audit --import my_rule --rules bptt synaptic-ottt --neuron "cubalif(decay=0.8)" --data digits
 
 assert main(["list", "rules"]) == 0

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 import rheobase as rb
-from rheobase.measure import Moment, audit, findings, verdicts
-from rheobase.measure.audit_figure import audit_figure
+from rheobase import plots
+from rheobase.measure import audit, findings, verdicts
+from rheobase.training import evaluate
 
 # %%
 # The digits again, but a row of pixels at each step: T = 8, and a row has to be remembered until the others have
@@ -48,7 +49,7 @@ for rule in found.rules:
 # As a picture: above, how well each layer's gradient points the way of the exact one; below, how much of it is lost
 # where.
 
-audit_figure([Moment("sound network", 0, found)], "row-digits, before training")
+plots.audit(found, "sound network on row-digits, before training")
 
 # %%
 # Most of what SLTT loses is lost through time, as it should be: it cuts every path between steps. ``verdicts`` says
@@ -75,7 +76,7 @@ def broken() -> nn.Sequential:
 
 
 ill = audit(broken(), batches, rules, loss=rb.losses.cross_entropy)
-audit_figure([Moment("broken network", 0, ill)], "row-digits, before training")
+plots.audit(ill, "broken network on row-digits, before training")
 
 # %%
 # In the last row all looks well, and that is deceptive: what gradient there is, is the readout's, and every rule has
@@ -102,8 +103,7 @@ def trained(net: nn.Module, rule: rb.Rule) -> float:
             optimizer.zero_grad()
             rule.backward(net, xs, target, loss=rb.losses.cross_entropy)
             optimizer.step()
-    right = [(rb.run(net, xs).mean(0).argmax(1) == target).sum() for xs, target in data.test.batches(256)]
-    return float(sum(right)) / len(data.test)
+    return evaluate(net, data.test)
 
 
 lower, wider = broken(), broken()

@@ -18,13 +18,12 @@ import nir
 import onnx
 import onnxruntime
 import torch
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from spikingjelly.activation_based.nir_exchange.from_nir import import_from_nir
 from torch import Tensor, nn
 
 import rheobase as rb
-from rheobase.plots.style import RC, new_figure
+from rheobase import plots
 
 # %%
 # A network that a chip can hold
@@ -149,8 +148,7 @@ print(f"spikes as ours: {100 * same_onnx:.2f} %")
 
 
 def side_by_side(found: dict[str, Tensor], sample: int) -> Figure:
-    with rc_context(RC):  # the look of the library's own pictures
-        figure = new_figure(9, 2.4)
+    with plots.figure(9, 2.4) as figure:  # in the look of the library's own pictures
         for panel, (name, spikes) in zip(figure.subplots(1, len(found), sharey=True), found.items(), strict=True):
             panel.imshow(spikes[:, sample].T, cmap="Blues", aspect="auto", interpolation="nearest")
             panel.set(title=name, xlabel="time step", yticks=range(10))

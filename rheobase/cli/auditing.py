@@ -8,7 +8,8 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from rheobase.cli.flags import DEFAULT, Flags, Switch, command, new_folder, with_data_options
+from rheobase import plots
+from rheobase.cli.flags import DEFAULT, Flags, Limit, Out, Overwrite, Steps, command, new_folder, with_data_options
 from rheobase.cli.reporting import told
 from rheobase.cli.screen import WIDE, fail
 from rheobase.measure.audit_exact import Exact
@@ -35,11 +36,11 @@ def audit(
     at: tuple[int, ...] = (),
     draws: int = 4,
     exact: Exact = "auto",
-    steps: int | None = None,
-    limit: int | None = None,
+    steps: Steps = None,
+    limit: Limit = None,
     threads: int = 1,
-    out: Path | None = None,
-    overwrite: Switch = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
 ) -> int:
     """How far each rule's gradient is from the exact one, by layer and over training, and why; a verdict on each.
 
@@ -51,11 +52,7 @@ def audit(
         at: after how many epochs to audit, such as --at 0 1 5; by default five times, from the start to the end.
         draws: for rules and layers that draw at random: average over so many draws on each batch.
         exact: "checkpointed" saves memory, "whole" time; "auto" looks at how much memory is free.
-        steps: short for the option of the data set: time steps.
-        limit: short for the option of the data set: train samples to use.
         threads: of the CPU.
-        out: the folder to write to; a new one in runs/ by default.
-        overwrite: replace what is in that folder.
     """
     sampling, console = Sampling(batches, draws, exact), Console()
     if run is None:
@@ -107,13 +104,10 @@ def show(console: Console, moments: tuple[Moment, ...]) -> None:
 
 
 def write_picture(path: Path, moments: tuple[Moment, ...], experiment: Experiment) -> None:
-    from rheobase.measure.audit_figure import audit_figure
-    from rheobase.plots.style import save
-
     if all(rule.total is None for rule in moments[-1].audit.rules):
         return
     title = f"{experiment.data}, {experiment.model}, trained with {experiment.settings()['rule']}"
     try:
-        save(audit_figure(moments, title), path)
+        plots.save(plots.audit(moments, title), path)
     except ImportError as error:
         fail(error)

@@ -49,6 +49,7 @@ def train(
     """Train one model with one rule; writes the settings, the weights, a line for each epoch and an HTML page.
 
     A recipe's name, or --from RUN, before the flags: start from its settings; --set FIELD=VALUE ... changes them.
+    --import MODULE, with this and every command: know the rules, neurons and models of your own that it names.
 
     Args:
         experiment: what is trained on what, and how.

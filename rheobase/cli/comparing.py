@@ -60,8 +60,9 @@ def compare(
     folder = out or new_folder(f"compare-{read_call(experiment.data)[0]}")
     claim(folder, overwrite=overwrite)
     asked = Comparison(experiment.settings(), chosen, seeds, threads, tuple(command()))
-    for rule, seed in product(chosen, asked.all_seeds) if overwrite else ():
-        claim(place_of(folder, rule, seed), overwrite=True)
+    for rule, seed in product(chosen, asked.all_seeds):
+        if (place := place_of(folder, rule, seed)).is_dir():
+            claim(place, overwrite=True)
     write_json(folder / COMPARISON, asdict(asked))
     return asked.made(folder)
 

@@ -12,6 +12,7 @@ import tyro
 from rheobase.cli.dispatch import COMMANDS, command_named, registry
 from rheobase.cli.exporting import Format
 from rheobase.cli.flags import Kind
+from rheobase.cli.importing import FLAG
 from rheobase.datasets import DATASETS
 from rheobase.datasets.published import PUBLISHED
 from rheobase.explained import TOPICS
@@ -69,9 +70,9 @@ class Words:
 
     @classmethod
     def of(cls, command: str) -> "Words":
-        flags = flags_of(command)
+        flags = flags_of(command) | {FLAG: ()}  # these are read before the help is made
         if command == "train":
-            flags |= {"--from": (), "--set": ()}  # these are read before the help is made
+            flags |= {"--from": (), "--set": ()}
         after = {flag: (*AFTER_FLAG.get(flag, ()), *choices) for flag, choices in flags.items()}
         if command == "data":
             after |= dict.fromkeys(("check", "fetch"), tuple(PUBLISHED))

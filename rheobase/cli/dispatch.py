@@ -7,6 +7,7 @@ from typing import Any
 
 import tyro
 
+from rheobase.cli.importing import imported, told_of_imports
 from rheobase.names import choose
 
 # Where each command is found, a file and a function in it; only the one that is called is imported.
@@ -36,14 +37,15 @@ def dispatch(arguments: Sequence[str]) -> int:
 
     Raises ValueError naming the nearest commands for a name that is none.
     """
-    name, *rest = arguments
+    name, *rest = imported(arguments) or [""]
     command = command_named(name)
-    if name == "train":
-        from rheobase.cli.recipes import starting_point
+    with told_of_imports():
+        if name == "train":
+            from rheobase.cli.recipes import starting_point
 
-        experiment, rest = starting_point(rest)
-        command = starting_from(experiment, command)
-    code: int = tyro.cli(command, prog=f"rheobase {name}", args=rest, registry=registry())
+            experiment, rest = starting_point(rest)
+            command = starting_from(experiment, command)
+        code: int = tyro.cli(command, prog=f"rheobase {name}", args=rest, registry=registry())
     return code
 
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from torch import Tensor, nn
 
 from rheobase.chunks import Chunk, budget
-from rheobase.cli.flags import DEFAULT, Flags, Switch, command, new_folder, with_data_options
+from rheobase.cli.flags import DEFAULT, Flags, Limit, Out, Overwrite, Steps, command, new_folder, with_data_options
 from rheobase.cli.screen import WIDE
 from rheobase.datasets import Data, FlowData
 from rheobase.distributed import device_named
@@ -43,11 +43,11 @@ def profile(
     rules: tuple[str, ...] = (),
     sort: Order = "place",
     energy: Energy = PRICES,
-    steps: int | None = None,
-    limit: int | None = None,
+    steps: Steps = None,
+    limit: Limit = None,
     threads: int = 1,
-    out: Path | None = None,
-    overwrite: Switch = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
 ) -> int:
     """What each layer computes, holds and takes, by one batch of data, and what rules take; table, JSON, CSV.
 
@@ -57,11 +57,7 @@ def profile(
         rules: whose memory and time to measure, such as --rules bptt sltt; the experiment's own by default.
         sort: layers in the model's order, or the dearest first.
         energy: the prices of operations, in picojoules.
-        steps: short for the option of the data set: time steps.
-        limit: short for the option of the data set: train samples to use.
         threads: of the CPU.
-        out: the folder to write to; a new one in runs/ by default.
-        overwrite: replace what is in that folder.
     """
     if run is None:
         experiment = with_data_options(experiment, steps=steps, limit=limit)
@@ -92,11 +88,11 @@ def plan(
     memory: str | None = None,
     rules: tuple[str, ...] = RULES,
     chunks: tuple[str, ...] = (),
-    steps: int | None = None,
-    limit: int | None = None,
+    steps: Steps = None,
+    limit: Limit = None,
     threads: int = 1,
-    out: Path | None = None,
-    overwrite: Switch = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
 ) -> int:
     """What rules would need for a batch, foretold from small ones, which fit into memory, and which to take.
 
@@ -105,11 +101,7 @@ def plan(
         memory: to stay within, such as 8GiB; by default 0.7 of what is free.
         rules: to choose from.
         chunks: steps computed together, such as --chunks 1 8 auto; by default each rule's own, and 1.
-        steps: short for the option of the data set: time steps.
-        limit: short for the option of the data set: train samples to use.
         threads: of the CPU.
-        out: the folder to write to; a new one in runs/ by default.
-        overwrite: replace what is in that folder.
     """
     experiment = with_data_options(experiment, steps=steps, limit=limit)
     if experiment.rule != DEFAULT.rule or experiment.chunk is not None:

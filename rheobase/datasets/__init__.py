@@ -4,7 +4,7 @@ Adding one: a function in a file of its own that returns `Data`, a line in `DATA
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from rheobase.datasets.cifar import cifar10, cifar100
 from rheobase.datasets.cifar10_dvs import cifar10_dvs
 from rheobase.datasets.digits import digits
 from rheobase.datasets.dvs_gesture import dvs_gesture
+from rheobase.datasets.event_folder import event_folder
 from rheobase.datasets.flow_sequences import FlowData, FlowSequences
 from rheobase.datasets.imagenet import imagenet
 from rheobase.datasets.layouts import Layout, Pixels, Rows, Static, Stored
@@ -55,6 +56,7 @@ __all__ = [
     "cifar100",
     "descriptions",
     "digits",
+    "event_folder",
     "fashion_mnist",
     "imagenet",
     "load",
@@ -80,6 +82,7 @@ DATASETS: dict[str, Callable[..., Data | FlowData]] = {
     "shd": shd,
     "ssc": ssc,
     "mvsec": mvsec,
+    "event-folder": event_folder,
     "row-digits": row_digits,
     "row-mnist": row_mnist,
     "row-fashion-mnist": row_fashion_mnist,
@@ -99,18 +102,26 @@ def load(name: str, **options: Any) -> Data | FlowData:
     options: parameters of its function, and the fields of `Split` (validation, seed, limit, evaluation_limit)
         one by one, over the data set's own.
 
-    Raises ValueError for an unknown name or option, naming those there are.
+    Raises ValueError for an unknown name or option, naming those there are, and for one that is missing.
     """
-    build = choose("data set", name, DATASETS)
-    known = options_of(name)
-    for option in options:
-        choose(f"option of data set {name!r}:", option, known)
+    require_options(name, options)
+    build = DATASETS[name]
     shares = {field.name for field in fields(Split)}
     split = replace(
         inspect.signature(build).parameters["split"].default,
         **{option: value for option, value in options.items() if option in shares},
     )
     return build(split=split, **{option: value for option, value in options.items() if option not in shares})
+
+
+def require_options(name: str, options: Iterable[str]) -> None:
+    """Raises ValueError unless `load` takes these options for this data set."""
+    known, given = options_of(name), list(options)
+    for option in given:
+        choose(f"option of data set {name!r}:", option, known)
+    missing = [o for o, default in known.items() if default is inspect.Parameter.empty and o not in given]
+    if missing:
+        raise ValueError(f"Data set {name!r} needs {', '.join(missing)}: write {name}({missing[0]}=value, ...).")
 
 
 def options_of(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ sensor's size are kept as counts, smaller ones in fixed point.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,14 +22,16 @@ from rheobase.datasets.layouts import Layout, Stored
 from rheobase.datasets.published import folders, missing
 from rheobase.datasets.samples import Mapped
 from rheobase.datasets.sequences import Sequences
-from rheobase.events import Events, frames_by_count, frames_by_time
+from rheobase.events import Events, frames_by_count, frames_by_time, frames_by_window
 from rheobase.explained import explained
+from rheobase.names import choose
 from rheobase.transforms import PixelTransform
 
 FORMAT = 1
 FRACTION = 256
 TEST_SEED = 42
 
+Framing = Literal["count", "time", "window"]
 FRAMINGS: dict[str, Callable[[Events, int], NDArray[np.int32]]] = {"count": frames_by_count, "time": frames_by_time}
 
 
@@ -50,6 +52,20 @@ class FixedPoint:
 
     def time_first(self, samples: Tensor) -> Tensor:
         return Stored().time_first(samples).div_(self.fraction)
+
+
+def framed(framing: Framing, window: int | None) -> Callable[[Events, int], NDArray[np.int32]]:
+    """What makes so many frames of events: of as many events each, of equal duration, or of `window` microseconds each.
+
+    Raises ValueError for a window that has no effect, or is missing.
+    """
+    choose("framing", framing, dict.fromkeys((*FRAMINGS, "window")))
+    if (framing == "window") != (window is not None):
+        raise ValueError(f"framing='window' has a window, microseconds, the others none; got {framing!r}, {window}.")
+    if window is None:
+        return FRAMINGS[framing]
+    require_positive(window=window)
+    return lambda events, steps: frames_by_window(events, window, steps)
 
 
 def layout_of(fraction: int) -> Layout:

@@ -89,6 +89,10 @@ class Sequences:
             xs, target = transform(xs, target, generator)
         return xs, target
 
+    def transformed(self, *transforms: Transform) -> "Sequences":
+        """With these transforms after its own."""
+        return replace(self, transforms=(*self.transforms, *transforms))
+
     def select(self, indices: Tensor) -> "Sequences":
         """The samples at `indices`, `[K]` int64, in that order."""
         samples = self.samples
@@ -191,11 +195,7 @@ class Data:
     def transformed(self, *, train: tuple[Transform, ...] = (), every: tuple[Transform, ...] = ()) -> "Data":
         """With transforms of the train part, then of every part."""
 
-        def with_transforms(which: str, part: Sequences) -> Sequences:
-            added = (*train, *every) if which == "train" else every
-            return replace(part, transforms=(*part.transforms, *added))
-
-        return self.each(self.name, with_transforms)
+        return self.each(self.name, lambda which, part: part.transformed(*(train if which == "train" else ()), *every))
 
 
 def check_labels(shape: tuple[int, ...], targets: Tensor, classes: int) -> None:

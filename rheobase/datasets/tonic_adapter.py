@@ -1,7 +1,7 @@
 """The data sets of tonic, and others that have its form, as sequences."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rheobase.datasets.cache import cached, cached_rows
-from rheobase.datasets.event_frames import FRAMINGS, require_positive
+from rheobase.datasets.event_frames import Framing, framed, require_positive
 from rheobase.datasets.layouts import Stored
 from rheobase.datasets.sequences import Sequences
-from rheobase.events import Events, checked, frames_by_window
-from rheobase.names import choose
+from rheobase.events import Events, checked
 
 FIELDS = ("t", "x", "p")
 
@@ -37,7 +36,7 @@ def from_tonic(
     classes: int,
     height: int,
     width: int,
-    framing: Literal["count", "time", "window"] = "time",
+    framing: Framing = "time",
     window: int | None = None,
     key: str | None = None,
 ) -> Sequences:
@@ -55,17 +54,14 @@ def from_tonic(
     Raises TypeError for items of another form, ValueError for events or labels that cannot be, naming the item.
     """
     require_positive(steps=steps, classes=classes, height=height, width=width, items=len(dataset))
-    choose("framing", framing, dict.fromkeys((*FRAMINGS, "window")))
-    if (framing == "window") != (window is not None):
-        raise ValueError(f"framing='window' has a window, microseconds, the others none; got {framing!r}, {window}.")
+    frames_of = framed(framing, window)
     labels: list[int] = []
 
     def rows() -> Iterator[NDArray[np.int32]]:
         for index in range(len(dataset)):
             item, label = dataset[index]
             labels.append(class_of(label, classes, index))
-            events = events_of(item, height, width, index)
-            yield FRAMINGS[framing](events, steps) if window is None else frames_by_window(events, window, steps)
+            yield frames_of(events_of(item, height, width, index), steps)
 
     def label_tensor() -> Tensor:
         found = labels or [class_of(dataset[index][1], classes, index) for index in range(len(dataset))]

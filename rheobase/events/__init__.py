@@ -6,11 +6,13 @@ a line here, a writer and a test.
 
 from rheobase.events.aedat2 import read_aedat2
 from rheobase.events.aedat3 import read_aedat3
-from rheobase.events.bin import read_bin
+from rheobase.events.bin import read_bin, write_bin
 from rheobase.events.events import Events, checked
 from rheobase.events.frames import frames_by_count, frames_by_time, frames_by_window, spike_frames
 from rheobase.events.gesture_labels import read_gesture_labels
 from rheobase.events.mvsec import MvsecFile
+from rheobase.events.plain import read_csv, read_npz, write_npz
+from rheobase.events.reading import read_events
 from rheobase.events.spoken import SpokenFile
 
 __all__ = [
@@ -24,6 +26,11 @@ __all__ = [
     "read_aedat2",
     "read_aedat3",
     "read_bin",
+    "read_csv",
+    "read_events",
     "read_gesture_labels",
+    "read_npz",
     "spike_frames",
+    "write_bin",
+    "write_npz",
 ]

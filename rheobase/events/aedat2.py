@@ -14,7 +14,7 @@ EVENT_BYTES = 8
 EXTERNAL = 0x8000
 
 
-def read_aedat2(path: Path, *, layout: Literal["dvs128", "cifar10-dvs"], sort: bool = False) -> Events:
+def read_aedat2(path: str | Path, *, layout: Literal["dvs128", "cifar10-dvs"], sort: bool = False) -> Events:
     """The events of a DVS128 in an AEDAT 2.0 file.
 
     After the header, big-endian pairs of an address and a time in microseconds, 32 bits each. An address has
@@ -32,6 +32,7 @@ def read_aedat2(path: Path, *, layout: Literal["dvs128", "cifar10-dvs"], sort: b
     """
     if layout not in ("dvs128", "cifar10-dvs"):
         raise ValueError(f"Expected layout 'dvs128' or 'cifar10-dvs', got {layout!r}.")
+    path = Path(path)
     data = path.read_bytes()
     start = header(data, path, "2.0")[1]
     if (len(data) - start) % EVENT_BYTES:

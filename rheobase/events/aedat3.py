@@ -23,7 +23,7 @@ class Packet(NamedTuple):
     overflows: int
 
 
-def read_aedat3(path: Path, *, height: int = 128, width: int = 128, sort: bool = False) -> Events:
+def read_aedat3(path: str | Path, *, height: int = 128, width: int = 128, sort: bool = False) -> Events:
     """The polarity events in an AEDAT 3.1 file; other packets are skipped.
 
     A packet is a header of 28 bytes, little-endian: type, source (16 bits each), bytes of an event, offset of
@@ -37,6 +37,7 @@ def read_aedat3(path: Path, *, height: int = 128, width: int = 128, sort: bool =
 
     Raises ValueError, naming the file and the offset, for what is damaged.
     """
+    path = Path(path)
     data = path.read_bytes()
     lines, start = header(data, path, "3.1")
     if lines[-1] != END:

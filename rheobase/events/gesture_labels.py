@@ -7,13 +7,14 @@ CLASSES = 11
 DIGITS = 18
 
 
-def read_gesture_labels(path: Path) -> list[tuple[int, int, int]]:
+def read_gesture_labels(path: str | Path) -> list[tuple[int, int, int]]:
     """The rows (class, start, stop) of a label file: class 1 .. 11 as in the file, times in microseconds.
 
     Rows may overlap: in the published user22_led_labels.csv one gesture ends after the next has begun.
 
     Raises ValueError, naming the file and the line, for anything else.
     """
+    path = Path(path)
     lines = [line.strip() for line in path.read_text("utf-8-sig", "replace").splitlines()]
     if not lines or lines[0].replace(" ", "") != TITLES:
         raise ValueError(f"{path}: expected {TITLES!r} in line 1, got {lines[0] if lines else 'an empty file'!r}.")

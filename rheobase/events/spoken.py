@@ -27,8 +27,8 @@ class SpokenFile:
     labels: NDArray[np.int64]
     speakers: NDArray[np.int64] | None
 
-    def __init__(self, path: Path, *, channels: int = CHANNELS) -> None:
-        self.path, self.channels = path, channels
+    def __init__(self, path: str | Path, *, channels: int = CHANNELS) -> None:
+        self.path, self.channels = (path := Path(path)), channels
         self._file = opened(path)
         try:
             require_sound_heaps(path)

@@ -36,7 +36,7 @@ def require_equal(net: nn.Module, made: nn.Module, xs: Tensor, run_net: Run) -> 
                 raise ValueError("The net gives out something else than one tensor [N, ...] a step.")
             continue
         steps = (output.flatten() - expected.flatten()).abs().unflatten(0, (len(xs), -1))
-        wrong = (steps > 1e-9 * (1 + expected.abs().max())).any(1)
+        wrong = (~(steps <= 1e-9 * (1 + expected.abs().max()))).any(1)  # NaN is nowhere equal
         if wrong.any():
             step = int(wrong.nonzero()[0])
             differences.append((step, order, path, float(steps[step].max())))

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -12,6 +12,7 @@ from rheobase.explained import explained
 from rheobase.interop.loops import called_in_loops
 from rheobase.neurons import Neuron
 
+_Kind = TypeVar("_Kind")
 LIBRARIES = {"spikingjelly": "from_spikingjelly", "snntorch": "from_snntorch", "norse": "from_norse"}
 # What computes the same for a sequence [T, N, F] as for its steps [N, F].
 TIMELESS = (
@@ -64,6 +65,7 @@ class Copier:
     def __init__(self, net: nn.Module, copy: bool) -> None:
         self.copy = copy
         self.stateful: set[nn.Module] = set()  # what neurons stand for
+        self.registered = set(net.modules())
         self._memo = without_graphs(net)
         if not copy:
             self._memo |= {id(part): part for part in (*net.parameters(), *net.buffers())}
@@ -86,25 +88,27 @@ class Copier:
 
     def in_sequence(self, container: nn.Sequential) -> nn.Sequential:
         """A plain `nn.Sequential` of what stands for the layers of the container, by the same names."""
-        made = nn.Sequential(OrderedDict((name, self.of(layer)) for name, layer in container.named_children()))
+        layers = container._modules.items()  # named_children() has a layer that stands in two places once
+        made = nn.Sequential(OrderedDict((name, self.of(layer)) for name, layer in layers))
         made.training = container.training
         return made
 
 
 def without_graphs(net: nn.Module) -> dict[int, Any]:
     """A memo for `deepcopy`: what the modules keep of earlier runs is copied without the graph that it hangs on."""
-    kept = (part for module in net.modules() for part in _tensors(vars(module).values()))
+    kept = (part for module in net.modules() for part in _held(vars(module).values(), Tensor))
     return {id(part): part.detach().clone() for part in kept if not part.is_leaf}
 
 
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+def _held(values: Iterable[Any], kind: type[_Kind]) -> Iterator[_Kind]:
+    """What of this kind is among the values and in the collections among them."""
     for value in values:
-        if isinstance(value, Tensor):
+        if isinstance(value, kind):
             yield value
         elif isinstance(value, dict):
-            yield from _tensors(value.values())
+            yield from _held(value.values(), kind)
         elif isinstance(value, list | tuple):
-            yield from _tensors(value)
+            yield from _held(value, kind)
 
 
 Convert = Callable[[nn.Module, str, Copier], nn.Module | None]
@@ -140,12 +144,15 @@ def converted(net: nn.Module, library: Library, convert: Convert, *, copy: bool)
 def _replace(module: nn.Module, path: str, library: Library, convert: Convert, copier: Copier) -> None:
     made = convert(module, path, copier)
     if made is not None:
+        if any(vars(module)[hooks] and not vars(made)[hooks] for hooks in ("_forward_hooks", "_forward_pre_hooks")):
+            raise ValueError("it has forward hooks, which its counterpart would not have. Remove them first.")
         if type(module).__name__ not in library.containers:
-            made.training = module.training
+            made.train(module.training)
         copier.replace(module, made)
     elif library.owns(module):
         raise ValueError("no counterpart with the same dynamics is known. Write it as a rheobase.Neuron.")
     else:
+        _refuse_hidden(module, library, copier)
         _refuse_loops(module, copier)
 
 
@@ -187,6 +194,13 @@ def _refuse_others(net: nn.Module, library: Library) -> None:
                 raise ValueError(
                     f"{path or 'the net'} ({type(module).__name__}) is a module of {package}: use rheobase.{entry}."
                 )
+
+
+def _refuse_hidden(module: nn.Module, library: Library, copier: Copier) -> None:
+    """Refuses modules in plain lists and dictionaries alone, which neither PyTorch nor a conversion finds."""
+    parts = {part for held in _held(vars(module).values(), nn.Module) for part in held.modules()}
+    if any(library.owns(part) for part in parts - copier.registered):
+        raise ValueError("it keeps modules in a plain list or dictionary. Use nn.ModuleList or nn.ModuleDict.")
 
 
 def _refuse_loops(module: nn.Module, copier: Copier) -> None:

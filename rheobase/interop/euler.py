@@ -7,6 +7,15 @@ from rheobase.neurons.neuron import constant_like
 from rheobase.surrogates import Surrogate, spike
 
 
+def require_fits(constants: Tensor, x: Tensor) -> None:
+    """Raises ValueError unless the constants, one for each cell of a sample or for all, are for `x` `[N, ...]`."""
+    shape, sample = constants.shape, x.shape[1:]
+    if shape and (
+        len(shape) != len(sample) or any(size not in (1, other) for size, other in zip(shape, sample, strict=True))
+    ):
+        raise ValueError(f"Expected samples of shape {list(shape)}, as the constants are, got {list(sample)}.")
+
+
 class EulerNeuron(Neuron):
     """A neuron with constants of its own for each cell.
 
@@ -33,6 +42,8 @@ class EulerNeuron(Neuron):
         self.reset, self.detach_reset, self.surrogate = reset, detach_reset, surrogate
 
     def initial_state(self, current: Tensor) -> State:
+        for value in self.buffers():
+            require_fits(value, current)
         rest = constant_like(current, 0.0)
         if self.spiking and self.reset == "zero":
             rest = rest + self.get_buffer("reset_value")

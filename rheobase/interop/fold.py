@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rheobase.interop.tracing import Node, Trace, traced
-from rheobase.synapses import computes_as_its_kind, effective_weight
+from rheobase.interop.conversion import without_graphs
+from rheobase.interop.trace import Node, Trace
+from rheobase.interop.tracing import is_layer, traced
+from rheobase.synapses import effective_weight
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 FOLDABLE = (nn.Linear, *CONVOLUTIONS)
@@ -28,7 +30,7 @@ def fold_batch_norm(model: nn.Module, sample: Tensor) -> nn.Module:
 
     The outputs of eval mode stay the same but for rounding. Raises ValueError for norms without running statistics.
     """
-    folded = copy.deepcopy(model).eval()
+    folded = copy.deepcopy(model, without_graphs(model)).eval()
     trace = traced(folded, sample)
     new: dict[nn.Module, nn.Module] = {}
     for node in trace.nodes.values():
@@ -39,13 +41,24 @@ def fold_batch_norm(model: nn.Module, sample: Tensor) -> nn.Module:
             else:
                 new[synapse], new[node.layer] = joined(synapse, node.layer, node.where), nn.Identity()
     for module in folded.modules():
-        if module not in new and isinstance(module, FOLDABLE) and computes_as_its_kind(module):
+        if module not in new and isinstance(module, FOLDABLE) and type(module) not in FOLDABLE and is_layer(module):
             new[module] = with_weight(module, effective_weight(module), module.bias)
+    for name, module in folded.named_modules():
+        if module in new and not trace.direct.isdisjoint(module.parameters()):
+            raise ValueError(
+                f"A forward takes parameters of {name!r} ({type(module).__name__}), which is folded: call the layer."
+            )
     return exchanged(folded, new)
 
 
 def exchanged(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
     """The model with some of its modules, wherever they are used, exchanged for new ones."""
+    for name, module in model.named_modules():
+        if module in new and (module._forward_hooks or module._forward_pre_hooks):
+            raise ValueError(
+                f"{name!r} ({type(module).__name__}) has forward hooks, which the layer in its place would not have: "
+                "remove them (a weight's norm by a hook: use torch.nn.utils.parametrizations)."
+            )
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
             if child is not None and child in new:
@@ -55,9 +68,11 @@ def exchanged(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module
 
 def _before(trace: Trace, norm: Node) -> nn.Module | None:
     """The synapse whose output the norm, and nothing else, hears; None if there is none."""
-    (name, factor), *others = norm.inputs.items()
+    if list(norm.inputs.values()) != [1]:
+        return None
+    (name,) = norm.inputs
     node = trace.nodes.get(name)
-    if others or factor != 1 or node is None or not isinstance(node.layer, FOLDABLE) or len(trace.uses(name)) > 1:
+    if node is None or not isinstance(node.layer, FOLDABLE) or len(trace.uses(name)) > 1:
         return None
     used = [other.layer for other in trace.nodes.values()]
     once = used.count(node.layer) == used.count(norm.layer) == 1
@@ -98,10 +113,10 @@ def per_channel(norm: _BatchNorm, node: Node) -> nn.Module:
     layer: nn.Module
     if dimensions:
         convolution = CONVOLUTIONS[dimensions - 1]
-        layer = convolution(channels, channels, 1, groups=channels, device=like.device, dtype=like.dtype)
+        layer = convolution(channels, channels, 1, groups=channels, device="meta")
         scale = scale.view(-1, *[1] * (dimensions + 1))
     else:
-        layer = nn.Linear(channels, channels, device=like.device, dtype=like.dtype)
+        layer = nn.Linear(channels, channels, device="meta")
         scale = torch.diag(scale)
     return with_weight(layer, scale.to(like.dtype), shift.to(like.dtype))
 
@@ -109,13 +124,13 @@ def per_channel(norm: _BatchNorm, node: Node) -> nn.Module:
 def with_weight(synapse: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
     """A plain layer of the synapse's kind and sizes, with this weight and bias."""
     if isinstance(synapse, nn.Linear):
-        new: nn.Module = nn.Linear(synapse.in_features, synapse.out_features)
+        new: nn.Module = nn.Linear(synapse.in_features, synapse.out_features, device="meta")
     else:
         assert isinstance(synapse, CONVOLUTIONS)
         kind: Any = next(kind for kind in CONVOLUTIONS if isinstance(synapse, kind))
         new = kind(
             synapse.in_channels, synapse.out_channels, synapse.kernel_size, synapse.stride, synapse.padding,
-            dilation=synapse.dilation, groups=synapse.groups, padding_mode=synapse.padding_mode,
+            dilation=synapse.dilation, groups=synapse.groups, padding_mode=synapse.padding_mode, device="meta",
         )  # fmt: skip
     new.weight = nn.Parameter(weight.detach().clone())
     new.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach().clone()))

@@ -1,10 +1,11 @@
 """Layers wired as a graph, whose cycles become recurrent layers."""
 
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from rheobase.interop.tracing import INPUT, OUTPUT
+from rheobase.interop.trace import INPUT, OUTPUT
 from rheobase.layers import Feedback, Recurrent
 from rheobase.neurons import Neuron
 from rheobase.synapses import SYNAPSES
@@ -21,9 +22,7 @@ class Graph(nn.Module):
 
     def __init__(self, layers: Mapping[str, nn.Module], sources: Mapping[str, Sequence[str]]) -> None:
         super().__init__()
-        self.names = {name: name.replace(".", "_") for name in layers}
-        if len(set(self.names.values())) < len(layers):
-            raise ValueError(f"Expected names that differ in more than dots, got {', '.join(layers)}.")
+        self.names = _attributes(layers)
         self.layers = nn.ModuleDict({self.names[name]: layer for name, layer in layers.items()})
         self.sources = {name: tuple(given) for name, given in sources.items()}
 
@@ -39,6 +38,17 @@ class Graph(nn.Module):
         for source in rest:
             total = total + values[source]
         return total
+
+
+def _attributes(names: Iterable[str]) -> dict[str, str]:
+    """For each name one of its own that a module may have: without dots, and none that modules have themselves."""
+    taken, found = {*dir(nn.Sequential()), *dir(nn.ModuleDict())}, {}
+    for name in names:
+        found[name] = name.replace(".", "_")
+        while found[name] in taken or not found[name]:
+            found[name] += "_"
+        taken.add(found[name])
+    return found
 
 
 def assembled(layers: Mapping[str, nn.Module], edges: Edges, shapes: Shapes) -> nn.Module:
@@ -67,10 +77,8 @@ def assembled(layers: Mapping[str, nn.Module], edges: Edges, shapes: Shapes) -> 
 def _wired(layers: Mapping[str, nn.Module], sources: Mapping[str, Sequence[str]]) -> nn.Module:
     before = [INPUT, *layers]
     if all(list(sources[name]) == [source] for source, name in zip(before, (*layers, OUTPUT), strict=True)):
-        chain = nn.Sequential()
-        for name, layer in layers.items():
-            chain.add_module(name.replace(".", "_"), layer)
-        return chain
+        names = _attributes(layers)
+        return nn.Sequential(OrderedDict((names[name], layer) for name, layer in layers.items()))
     return Graph(layers, sources)
 
 
@@ -154,6 +162,8 @@ def _loop(
     neuron = parts[last]
     if len(parts) == 1 and isinstance(neuron, Neuron):
         return Recurrent(synapse, recurrent, neuron)
+    if not any(isinstance(module, Neuron) for part in parts.values() for module in part.modules()):
+        raise ValueError(f"Expected neurons on a cycle, got none among {', '.join(sorted(parts))}: it holds no state.")
     shape = shapes.get(last)
     if shape is None:
         raise ValueError(f"The shape of {last!r} is not known, whose output comes back: read the graph with its types.")

@@ -27,4 +27,4 @@ def called_in_loops(module: nn.Module) -> set[str]:
         call.attr
         for call in calls
         if isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name) and call.value.id == "self"
-    } & dict(module.named_children()).keys()
+    } & {name for name, child in module._modules.items() if child is not None}

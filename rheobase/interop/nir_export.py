@@ -1,6 +1,7 @@
 """A trained model as a graph of NIR, for neuromorphic hardware and other simulators."""
 
 import warnings
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,8 @@ from rheobase.interop.extras import optional
 from rheobase.interop.fold import FOLDABLE, exchanged, fold_batch_norm, with_weight
 from rheobase.interop.nir_layers import SYNAPSES, layer_node, refused, sum_pool
 from rheobase.interop.nir_neurons import SoftResetWarning, neuron_node
-from rheobase.interop.tracing import INPUT, OUTPUT, Node, Trace, traced
+from rheobase.interop.trace import INPUT, OUTPUT, Node, Trace
+from rheobase.interop.tracing import traced
 from rheobase.interop.values import Value
 from rheobase.layers import Loop
 from rheobase.neurons import Neuron
@@ -62,12 +64,13 @@ def _listed(names: list[str]) -> str:
 def _plain(model: nn.Module, sample: Tensor) -> nn.Module:
     """A copy without norms, whose loops have no bias on the way back: others start without what comes back."""
     plain = fold_batch_norm(model, sample)
+    places = Counter(module for _, module in plain.named_modules(remove_duplicate=False))
     new: dict[nn.Module, nn.Module] = {}
     for loop in plain.modules():
         if not isinstance(loop, Loop) or not all(isinstance(part, FOLDABLE) for part in (loop.synapse, loop.recurrent)):
             continue
         synapse, back = loop.synapse, loop.recurrent
-        if isinstance(back.bias, Tensor):
+        if isinstance(back.bias, Tensor) and places[synapse] == places[back] == 1:
             bias = back.bias if synapse.bias is None else synapse.bias + back.bias  # type: ignore[operator]
             new[synapse] = with_weight(synapse, synapse.weight, bias)  # type: ignore[arg-type]
             new[back] = with_weight(back, back.weight, None)  # type: ignore[arg-type]
@@ -82,6 +85,7 @@ class _Builder:
         self.nir = optional("nir", "nir")
         self.nodes: dict[str, nir.NIRNode] = {INPUT: self.nir.Input(np.array(trace.given))}
         self.edges: list[tuple[str, str]] = []
+        self.scales: dict[tuple[str, float], str] = {}  # nodes that multiply, by source and factor
         self.own: dict[str, float] = {}  # the factors that synapses take into their weights
         self.binary: set[str] = set()  # what gives out zeros and ones
 
@@ -100,6 +104,8 @@ class _Builder:
     def _add(self, node: Node) -> None:
         if node.layer is None:
             raise refused(node, "is not in NIR")
+        if not node.inputs:
+            raise refused(node, "hears what does not come from the model's input, as far as its functions tell")
         if isinstance(node.layer, nn.MaxPool2d):
             self._add_largest(node.layer, node)
             return
@@ -119,7 +125,7 @@ class _Builder:
         (source, factor), *others = node.inputs.items()
         if others or factor != 1 or source not in self.binary:
             raise refused(node, "pools real numbers: NIR can say the largest of zeros and ones alone")
-        summed = f"{node.name}_sum"
+        summed = self._free(f"{node.name}_sum")
         self._connect(node.inputs, summed)
         self._put(summed, sum_pool(pool, node), node.given, node.made)
         self.edges.append((summed, node.name))
@@ -141,9 +147,14 @@ class _Builder:
             self.edges.append((source if known else self._scaled(source, factor / common), name))
 
     def _scaled(self, source: str, factor: float) -> str:
-        name = f"{source}_times_{factor:.6g}"
-        if name not in self.nodes:
+        if (source, factor) not in self.scales:
+            name = self.scales[source, factor] = self._free(f"{source}_times_{factor:.6g}")
             shape = self.trace.given if source == INPUT else self.trace.nodes[source].made
             self.nodes[name] = self.nir.Scale(np.full(shape, factor))
             self.edges.append((source, name))
+        return self.scales[source, factor]
+
+    def _free(self, name: str) -> str:
+        while name in self.nodes or name in self.trace.nodes or name == OUTPUT:
+            name += "_"
         return name

@@ -6,12 +6,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rheobase.explained import explained
 from rheobase.interop.extras import optional
-from rheobase.interop.tracing import Node
+from rheobase.interop.trace import Node
 from rheobase.synapses import computes_as_its_kind
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _ADVICE = {
     "conv": "Call a layer such as nn.Conv2d, so that the weights are known.",
     "linear": "Call nn.Linear, so that the weights are known.",
     "mean": "Use nn.AdaptiveAvgPool2d(1) and nn.Flatten().",
+    "setitem": "Compute a new tensor in place of writing into one.",
+    "change_in_place": "Compute a new tensor in place of writing into a view.",
 }
 
 
@@ -140,7 +143,8 @@ def _pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
 
 
 def array(x: Tensor, factor: float) -> Any:
-    found = x.detach().cpu().numpy().copy()
+    x = x.detach().cpu()
+    found = (x.float() if x.dtype == torch.bfloat16 else x.clone()).numpy()  # NumPy has no bfloat16
     return found if factor == 1 else (found.astype(np.float64) * factor).astype(found.dtype)
 
 

@@ -107,7 +107,7 @@ def _node(
     rest = np.zeros_like(decay) if reset_value is None else reset_value
     if threshold is not None:
         fires = {"v_threshold": threshold, "v_reset": rest.copy()}
-    if (decay == 1).all() and synaptic_decay is None and drift is None:
+    if (decay == 1).all() and synaptic_decay is None and (drift is None or not drift.any()):
         return (nir.IF if fires else nir.I)(r=gain / dt, **fires, metadata=told)
     if (decay == 1).any() or (synaptic_decay is not None and (synaptic_decay == 1).any()):
         raise ValueError(

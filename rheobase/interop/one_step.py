@@ -6,7 +6,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from rheobase.casts import at_least_float32
 from rheobase.engine import override
+from rheobase.explained import explained
 from rheobase.layers import Loop, TimeSharedDropout
 from rheobase.neurons import Neuron, State
 from rheobase.treatment import Forward
@@ -24,16 +26,28 @@ class OneStep(nn.Module):
 
     def __init__(self, model: nn.Module, slots: dict[str, int]) -> None:
         super().__init__()
-        self.model, self.slots = model, slots
+        self.model = model
+        # While torch traces, an attribute is another module than it was; these are the same ones.
+        self.whole, self.parts = (model,), [(model.get_submodule(name), size) for name, size in slots.items()]
 
     def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         given = iter(states)
-        before = {
-            self.model.get_submodule(name): tuple(next(given) for _ in range(n)) for name, n in self.slots.items()
-        }
-        with stepping(self.model, before) as after:
+        before = {module: tuple(next(given) for _ in range(size)) for module, size in self.parts}
+        with stepping(*self.whole, before) as after:
             output = self.model(x)
-        return output, *(part for name in self.slots for part in after[self.model.get_submodule(name)])
+        return output, *(part for module, _ in self.parts for part in after[module])
+
+
+def used_twice(model: nn.Module, module: nn.Module) -> ValueError:
+    """Says so of what has state: a neuron or a loop."""
+    name = next(name for name, each in model.named_modules() if each is module)
+    return explained(
+        ValueError(
+            f"{name!r} ({type(module).__name__}) is used twice in one step; its state would mix two places. Give each "
+            "place a layer of its own."
+        ),
+        "model",
+    )
 
 
 @contextmanager
@@ -45,18 +59,25 @@ def stepping(model: nn.Module, before: States) -> Iterator[States]:
     after: States = {}
 
     def fire(neuron: Neuron, current: Tensor) -> Tensor:
+        require_first(neuron)
+        dtype, current = current.dtype, at_least_float32(current)
         if neuron not in before:
             before[neuron] = neuron.initial_state(current)
         output, after[neuron] = neuron.dynamics(current, before[neuron])
-        return output
+        return output.to(dtype)
 
     def loop(module: Loop, x: Tensor) -> Tensor:
+        require_first(module)
         current = module.synapse(x)
         if module not in before:
             before[module] = (module.silence(current),)
         output: Tensor = module.body(current + module.recurrent(*before[module]))
         after[module] = (output,)
         return output
+
+    def require_first(module: nn.Module) -> None:
+        if module in after:
+            raise used_twice(model, module)
 
     def forward_of(module: nn.Module) -> Forward | None:
         if isinstance(module, Neuron):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.inference import require_neurons
+from rheobase.interop.conversion import without_graphs
 from rheobase.interop.extras import optional
 from rheobase.interop.one_step import OneStep, states_at_rest
 from rheobase.neurons import State
@@ -42,7 +43,9 @@ def to_onnx(model: nn.Module, sample: Tensor, dt: float | None = None) -> "onnx.
     require_neurons(model)
     if dt is not None and not dt > 0:
         raise ValueError(f"Expected a step of dt > 0 seconds, got {dt}.")
-    own = copy.deepcopy(model).cpu().eval()
+    if sample.dtype == torch.float64:
+        raise ValueError("torch's exporter rounds numbers such as decays to single precision: export model.float().")
+    own = copy.deepcopy(model, without_graphs(model)).cpu().eval()
     x = torch.zeros(2, *sample.shape[1:], dtype=sample.dtype)  # of one alone torch would take the size for fixed
     with torch.no_grad():
         rest = states_at_rest(own, x)
@@ -70,7 +73,10 @@ def _exported(model: nn.Module, x: Tensor, rest: dict[str, State]) -> "onnx.Mode
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise ValueError(f"torch cannot trace one step of {type(model).__name__}: {reason}") from error
     assert program is not None
-    return program.model_proto
+    graph = program.model_proto
+    if not all(given.type.tensor_type.shape.dim[0].dim_param for given in graph.graph.input):
+        raise ValueError(f"One step of {type(model).__name__} depends on how many samples there are: N is not free.")
+    return graph
 
 
 @contextmanager

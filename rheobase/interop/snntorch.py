@@ -109,10 +109,16 @@ def _given(value: Tensor, copier: Copier) -> Number:
     return copier.of(value) if isinstance(value, nn.Parameter) or value.numel() != 1 else float(value)
 
 
+def _share(value: Tensor, copier: Copier) -> Number:
+    """A decay, which snnTorch clamps to [0, 1]."""
+    share = _given(value, copier)
+    return min(max(share, 0.0), 1.0) if isinstance(share, float) else share
+
+
 def _reset(neuron: Any, *, with_current: bool) -> Reset:
     """with_current: a reset to zero takes the current of the step along."""
     reset = RESETS[neuron.state_function.__name__]
-    if reset != neuron.reset_mechanism:
+    if not reset == neuron.reset_mechanism == list(neuron.reset_dict)[int(neuron.reset_mechanism_val)]:
         raise ValueError(
             f'reset_mechanism became "{neuron.reset_mechanism}" later, which snnTorch follows in part. Make it anew.'
         )
@@ -120,13 +126,12 @@ def _reset(neuron: Any, *, with_current: bool) -> Reset:
 
 
 def _leaky(neuron: Any, copier: Copier) -> Neuron:
-    beta, threshold = _given(neuron.beta, copier), _given(neuron.threshold, copier)
+    beta, threshold = _share(neuron.beta, copier), _given(neuron.threshold, copier)
     factor, surrogate = _given(neuron.graded_spikes_factor, copier), surrogate_of(neuron.spike_grad)
     reset, delay = _reset(neuron, with_current=False), neuron.reset_delay
     fixed = all(isinstance(value, float) for value in (beta, threshold, factor))
     if reset == "zero" and fixed and threshold > 0 and factor == 1:
-        decay = min(max(number(beta, "beta"), 0.0), 1.0)
-        height = number(threshold, "threshold")
+        decay, height = number(beta, "beta"), number(threshold, "threshold")
         return LIF(decay, threshold=height, reset="zero", detach_reset=delay, surrogate=surrogate)
     return SnnTorchLeaky(beta, threshold, surrogate, reset=reset, delay=delay, factor=factor)
 
@@ -141,17 +146,19 @@ def _lapicque(neuron: Any, copier: Copier) -> Neuron:
         surrogate_of(neuron.spike_grad),
         reset=_reset(neuron, with_current=True),
         gain=number(neuron.R * (1 / product) * neuron.time_step, "time_step / C"),
+        factor=_given(neuron.graded_spikes_factor, copier),
     )
 
 
 def _synaptic(neuron: Any, copier: Copier) -> Neuron:
     return SnnTorchLeaky(
-        _given(neuron.beta, copier),
+        _share(neuron.beta, copier),
         _given(neuron.threshold, copier),
         surrogate_of(neuron.spike_grad),
-        alpha=_given(neuron.alpha, copier) if type(neuron).__name__.endswith("Synaptic") else None,
+        alpha=_share(neuron.alpha, copier) if type(neuron).__name__.endswith("Synaptic") else None,
         reset=_reset(neuron, with_current=True),
         delay=neuron.reset_delay,
+        factor=_given(neuron.graded_spikes_factor, copier),
     )
 
 
@@ -176,8 +183,8 @@ def _last(net: nn.Module) -> str:
     """The path of the module whose output is the net's, as far as the net is an `nn.Sequential`."""
     path: list[str] = []
     while type(net) is nn.Sequential and len(net):
-        name, net = list(net.named_children())[-1]
-        path.append(name)
+        path.append(list(net._modules)[-1])
+        net = net[-1]
     return ".".join(path)
 
 

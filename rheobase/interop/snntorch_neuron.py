@@ -28,7 +28,8 @@ class SnnTorchLeaky(Neuron):
         take off is given back.
     gain: of the current. factor: a spike's size.
 
-    beta, alpha and threshold may be learned or differ between neurons; beta and alpha are clamped to [0, 1].
+    beta, alpha, threshold and factor may be learned or differ between neurons; such a beta or alpha is clamped to
+    [0, 1].
     """
 
     beta: Number
@@ -92,7 +93,7 @@ class SnnTorchLeaky(Neuron):
 
 
 def _clamped(share: Number) -> Number:
-    return share.clamp(0, 1) if isinstance(share, Tensor) else min(max(share, 0.0), 1.0)
+    return share.clamp(0, 1) if isinstance(share, Tensor) else share
 
 
 def _shown(value: Number) -> str:

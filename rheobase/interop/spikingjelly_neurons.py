@@ -61,6 +61,8 @@ def surrogate_of(function: Any) -> Surrogate:
 
 def _firing(node: Any) -> Firing:
     rest = 0.0 if node.v_reset is None else number(node.v_reset, "v_reset")
+    if getattr(node, "_neuron_precision", None) is not None:
+        raise ValueError("a precision policy set the precision of its state. Convert before that.")
     if node.get_reset_value("v") != rest:
         raise ValueError(f"it starts at v = {node.get_reset_value('v')}; here it can only start at its rest, {rest}.")
     return Firing(
@@ -79,7 +81,10 @@ def _options(node: Any) -> dict[str, Any]:
 def _cuba(node: Any, copier: Copier) -> Neuron:
     if node.v_reset:
         raise ValueError(f"it resets to {node.v_reset} but leaks towards 0. Use v_reset=0.0 or None.")
-    return CubaLIF(node.v_decay, synaptic_decay=node.c_decay, **_options(node))
+    if node.get_reset_value("c"):
+        raise ValueError(f"its current starts at {node.get_reset_value('c')}; here it can only start at 0.")
+    decays = number(node.v_decay, "v_decay"), number(node.c_decay, "c_decay")
+    return CubaLIF(decays[0], synaptic_decay=decays[1], **_options(node))
 
 
 def _lif(node: Any, copier: Copier) -> Neuron:

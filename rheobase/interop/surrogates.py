@@ -1,12 +1,14 @@
 """The surrogate derivatives of other libraries, where the library's own cannot say them."""
 
+import ast
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from rheobase.surrogates import Surrogate
+from rheobase.surrogates import SURROGATES, Surrogate, surrogate_named
 
 
 @dataclass(frozen=True)
@@ -158,3 +160,34 @@ class CosineSeries(Surrogate):
         phase = 2 * math.pi / self.period * distance
         waves = [torch.cos((2 * i - 1) * phase) for i in range(1, self.terms)]
         return 4 / self.period * torch.stack(waves).sum(0)
+
+
+_KINDS: tuple[type[Surrogate], ...] = (
+    *SURROGATES.values(), Above, Scaled, Beyond, Exponential, Gaussian, Power, Circle, Window, Sides, LogTail,
+    SigmoidThenReciprocal, CappedReciprocal, CosineSeries,
+)  # fmt: skip
+
+
+def described(text: str) -> Surrogate:
+    """The surrogate that `text` describes: by its name and options, or as `repr` has it.
+
+    Raises ValueError for an unknown one.
+    """
+    try:
+        return surrogate_named(text)
+    except ValueError:
+        pass
+    try:
+        found = _made(ast.parse(text, mode="eval").body)
+    except (SyntaxError, TypeError, KeyError) as error:
+        raise ValueError(f"Cannot read surrogate {text!r}.") from error
+    if not isinstance(found, Surrogate):
+        raise ValueError(f"Expected a surrogate, got {text!r}.")
+    return found
+
+
+def _made(node: ast.expr) -> Any:
+    if not isinstance(node, ast.Call):
+        return ast.literal_eval(node)
+    kind = {kind.__name__: kind for kind in _KINDS}[ast.unparse(node.func)]
+    return kind(**{str(word.arg): _made(word.value) for word in node.keywords})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from rheobase.engine import override
-from rheobase.interop.values import FACTORS, SUMS, Value, added, marked, multiplied, scaled, summed, value_of
+from rheobase.interop.one_step import used_twice
+from rheobase.interop.trace import INPUT, OUTPUT, Node, Trace
+from rheobase.interop.values import (
+    FACTORS,
+    SUMS,
+    Value,
+    added,
+    has_changed,
+    marked,
+    multiplied,
+    scaled,
+    summed,
+    value_of,
+)
 from rheobase.layers import Loop, Scale, TimeSharedDropout
 from rheobase.neurons import Neuron
 from rheobase.synapses import SYNAPSES, computes_as_its_kind
@@ -24,48 +37,6 @@ _AVERAGES = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.
 _LINEAR, _LARGEST = (*_AVERAGES, nn.Flatten), (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 _SAME = ("contiguous", "detach", "clone", "alias")
 _SHAPING = ("flatten", "reshape", "view", "squeeze", "unsqueeze")
-INPUT, OUTPUT = "input", "output"
-
-
-@dataclass(frozen=True)
-class Node:
-    """What a layer, or a function called in a forward (`layer` None), computes of the sum of its inputs.
-
-    kind: the layer's class or the function's name. where: the layer's name in the model, or that of the module whose
-        forward calls the function.
-    given, made: shapes of one sample of the first input and of the output.
-    """
-
-    name: str
-    layer: nn.Module | None
-    kind: str
-    inputs: Value
-    given: tuple[int, ...]
-    made: tuple[int, ...]
-    where: str
-
-    def __str__(self) -> str:
-        if self.layer is None:
-            return f"{self.kind}() in the forward of {self.where!r}" if self.where else f"{self.kind}() in the forward"
-        return f"{self.where!r} ({self.kind})"
-
-
-@dataclass
-class Trace:
-    """The nodes in the order in which they compute, the output, and the shapes of one sample going in and coming out.
-
-    What comes back one step later makes the graph cyclic.
-    """
-
-    nodes: dict[str, Node] = field(default_factory=dict)
-    output: Value = field(default_factory=dict)
-    given: tuple[int, ...] = ()
-    made: tuple[int, ...] = ()
-
-    def uses(self, name: str) -> list[float]:
-        """The factors that the node's output is used with, one a use."""
-        values = [*(node.inputs for node in self.nodes.values()), self.output]
-        return [value[name] for value in values if name in value]
 
 
 def traced(model: nn.Module, sample: Tensor) -> Trace:
@@ -76,7 +47,8 @@ def traced(model: nn.Module, sample: Tensor) -> Trace:
     modes = {module: module.training for module in model.modules()}
     tracer = _Tracer(model)
     try:
-        with torch.no_grad():
+        # Tensors of inference mode do not tell of their changes.
+        with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=[]):
             return tracer.run(model.eval(), sample)
     finally:
         for module, mode in modes.items():
@@ -88,9 +60,10 @@ class _Tracer(TorchFunctionMode):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.trace = Trace()
+        self.model, self.trace = model, Trace()
         self.names = {module: name for name, module in model.named_modules()}
         self.before: dict[str, Value] = {}  # what stands for the output of a loop one step before
+        self.stateful: set[nn.Module] = set()  # neurons and loops that have been used
         self.inside: list[nn.Module] = [model]
         self.paused = 0
 
@@ -98,16 +71,24 @@ class _Tracer(TorchFunctionMode):
         x = marked(sample.clone(), {INPUT: 1.0})
         with override(model, self._forward_of), self:
             output = model(x)
-        if not isinstance(output, Tensor) or not value_of(output):
+        value = self._value(output)
+        if not isinstance(output, Tensor) or not value:
             raise ValueError(
                 f"Expected {type(model).__name__} to return one tensor made of its input, got "
                 f"{'a constant' if isinstance(output, Tensor) else type(output).__name__}."
             )
-        self.trace.output = self._resolved(value_of(output))
+        self.trace.output = self._resolved(value)
         self.trace.given, self.trace.made = tuple(sample.shape[1:]), tuple(output.shape[1:])
         for name, node in self.trace.nodes.items():
             self.trace.nodes[name] = replace(node, inputs=self._resolved(node.inputs))
         return self.trace
+
+    def _value(self, x: Any) -> Value:
+        """What x is made of; of what was written to in place, a function that no layer stands for."""
+        with self._pause():
+            if has_changed(x):
+                marked(x, {self._node(self._where(), None, "change_in_place", value_of(x), x, x): 1.0})
+        return value_of(x)
 
     def _resolved(self, value: Value) -> Value:
         found: Value = {}
@@ -126,16 +107,22 @@ class _Tracer(TorchFunctionMode):
 
     def _forward_of(self, module: nn.Module) -> Forward:
         if isinstance(module, Neuron):
-            return partial(self._layer, module, partial(_first_spikes, module))
+            return partial(self._once, module, partial(self._layer, module, partial(_first_spikes, module)))
         if isinstance(module, Loop):
-            return partial(self._loop, module)
+            return partial(self._once, module, partial(self._loop, module))
+        if not is_layer(module):
+            return partial(self._container, module, module.forward)
         if isinstance(module, (*_DROPOUTS, nn.Identity)):
             return lambda x: x
         if isinstance(module, Scale):
             return partial(self._scale, module)
-        if _is_layer(module):
-            return partial(self._layer, module, module.forward)
-        return partial(self._container, module, module.forward)
+        return partial(self._layer, module, module.forward)
+
+    def _once(self, module: nn.Module, compute: Forward, *inputs: Tensor, **options: Any) -> Tensor:
+        if module in self.stateful:
+            raise used_twice(self.model, module)
+        self.stateful.add(module)
+        return compute(*inputs, **options)
 
     def _container(self, module: nn.Module, plain: Forward, *inputs: Any, **options: Any) -> Any:
         self.inside.append(module)
@@ -145,16 +132,19 @@ class _Tracer(TorchFunctionMode):
             self.inside.pop()
 
     def _layer(self, module: nn.Module, plain: Forward, *inputs: Tensor, **options: Any) -> Tensor:
+        given = list(tensors((inputs, options.values())))
+        values = [self._value(x) for x in given]  # before the call, which may work in place
         with self._pause():
             output = plain(*inputs, **options)
-        if len(inputs) != 1 or options:
-            return self._function(type(module).__name__, tensors((inputs, options.values())), output)
-        return self._made(module, inputs[0], output)
+            if len(inputs) == len(values) == 1 and not options:
+                return self._made(module, inputs[0], values[0], output)
+            self._function(type(module).__name__, given, values, output)
+        return output
 
-    def _made(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        value, factor = value_of(x), 1.0
+    def _made(self, layer: nn.Module, x: Tensor, value: Value, output: Tensor) -> Tensor:
+        factor = 1.0
         if isinstance(layer, nn.Flatten) and output.shape == x.shape:
-            return x
+            return marked(output, value)
         factors = set(value.values())
         if len(factors) == 1 and (isinstance(layer, _LINEAR) or (isinstance(layer, _LARGEST) and max(factors) > 0)):
             factor = factors.pop()  # handed on to what comes after
@@ -165,7 +155,7 @@ class _Tracer(TorchFunctionMode):
     def _scale(self, scale: Scale, x: Tensor) -> Tensor:
         with self._pause():
             output = scale.factor * x
-        return marked(output, scaled(value_of(x), scale.factor))
+        return marked(output, scaled(self._value(x), scale.factor))
 
     def _loop(self, loop: Loop, x: Tensor) -> Tensor:
         self.inside.append(loop)
@@ -174,12 +164,12 @@ class _Tracer(TorchFunctionMode):
             silence = loop.silence(current)
         name = f"{self.names[loop]} before"
         output: Tensor = loop.body(current + loop.recurrent(marked(silence, {name: 1.0})))
-        self.before[name] = value_of(output)
+        self.before[name] = self._value(output)
         self.inside.pop()
         return output
 
     def _node(self, where: str, layer: nn.Module | None, kind: str, value: Value, x: Tensor, y: Tensor) -> str:
-        name = where if layer else f"{where}.{kind}".lstrip(".")
+        name = (where if layer else f"{where}.{kind}".lstrip(".")).replace("/", "_")  # which parts names in a file
         unique, number = name, 1
         while unique in self.trace.nodes or unique in (INPUT, OUTPUT):
             number += 1
@@ -190,18 +180,18 @@ class _Tracer(TorchFunctionMode):
     def _where(self) -> str:
         return self.names.get(self.inside[-1], "")
 
-    def _function(self, name: str, given: Iterable[Tensor], output: Any) -> Any:
+    def _function(self, name: str, given: list[Tensor], values: list[Value], output: Any) -> None:
         """A function that no layer stands for: whatever it makes comes from all that it is given."""
-        sources = [x for x in given if value_of(x)]
-        value: Value = {}
-        for x in sources:
-            value |= value_of(x)
         made = list(tensors((output,)))
-        if made:
-            node = self._node(self._where(), None, name, value, sources[0], made[0])
-            for y in made:
-                marked(y, {node: 1.0})
-        return output
+        sources = [(x, value) for x, value in zip(given, values, strict=True) if value]
+        if not made or not sources:
+            return
+        everything: Value = {}
+        for _, value in sources:
+            everything |= value
+        node = self._node(self._where(), None, name, everything, sources[0][0], made[0])
+        for y in made:
+            marked(y, {node: 1.0})
 
     def __torch_function__(
         self,
@@ -211,17 +201,18 @@ class _Tracer(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         options = dict(kwargs or {})
-        values = [dict(value_of(x)) for x in tensors(args)]  # before the call, which may work in place
+        if self.paused:
+            return func(*args, **options)
+        given = list(tensors((args, options.values())))
+        values = [self._value(x) for x in given]  # before the call, which may work in place
         output = func(*args, **options)
-        if self.paused or not any(map(value_of, tensors((args, options.values())))):
-            return output
-        if not isinstance(output, (Tensor, tuple, list)) or not list(tensors((output,))):
-            return output
-        name = func.__name__.strip("_")
-        found = self._known(name, args, options, values, output) if isinstance(output, Tensor) else None
-        if found is not None:
-            return found
-        return self._function(name, tensors((args, options.values())), output)
+        if list(tensors((output,))):
+            self.trace.direct |= {x for x in given if isinstance(x, nn.Parameter)}
+        if any(values):
+            name = func.__name__.strip("_")
+            if not isinstance(output, Tensor) or self._known(name, args, options, values, output) is None:
+                self._function(name, given, values, args[0] if name == "setitem" else output)
+        return output
 
     def _known(self, name: str, args: tuple[Any, ...], options: dict[str, Any], values: list[Value], y: Tensor) -> Any:
         """The output with its value, where the function is one that a layer or a factor stands for; else None."""
@@ -229,19 +220,19 @@ class _Tracer(TorchFunctionMode):
         if name in SUMS and len(args) == 2 and not options:
             return summed(name, args, values, y)
         if name in FACTORS and len(args) == 2 and not options:
-            return multiplied(name, args, y)
+            return multiplied(name, args, values, y)
         if not isinstance(x, Tensor) or len(values) != 1:
             return None
-        if name in _SAME or ("dropout" in name and not options.get("training", True)):
+        if name in _SAME or ("dropout" in name and not (args[2:3] or (options.get("training", True),))[0]):
             return marked(y, values[0])
-        if name in _SHAPING and len(y) == len(x):
-            return marked(y, values[0]) if y.shape == x.shape else self._shaped(x, y)
+        if name in _SHAPING and x.dim() and y.dim() and len(y) == len(x):
+            return marked(y, values[0]) if y.shape == x.shape else self._shaped(x, values[0], y)
         if name in _POOLS:
-            return self._made(_POOLS[name](*args[1:], **options), x, y)
+            return self._made(_POOLS[name](*args[1:], **options), x, values[0], y)
         return None
 
-    def _shaped(self, x: Tensor, y: Tensor) -> Tensor | None:
-        return self._made(nn.Flatten(), x, y) if y.dim() == 2 else None
+    def _shaped(self, x: Tensor, value: Value, y: Tensor) -> Tensor | None:
+        return self._made(nn.Flatten(), x, value, y) if y.dim() == 2 else None
 
 
 _POOLS: dict[str, Callable[..., nn.Module]] = {
@@ -253,13 +244,21 @@ _POOLS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def _is_layer(module: nn.Module) -> bool:
+def is_layer(module: nn.Module) -> bool:
+    """Whether the module computes what its kind does, so that its settings tell all."""
+    if "forward" in vars(module):  # someone's own, of this module alone
+        return False
     if isinstance(module, SYNAPSES):
         return computes_as_its_kind(module)
-    return isinstance(module, _BatchNorm) or (
-        type(module).__module__.startswith("torch.nn.modules.") and not list(module.children())
+    if isinstance(module, _BatchNorm):
+        return type(module).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+    if type(module) in (Scale, TimeSharedDropout):
+        return True
+    return (
+        type(module).__module__.startswith("torch.nn.modules.")
+        and not list(module.children())
         and not isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
-    )  # fmt: skip
+    )
 
 
 def _first_spikes(neuron: Neuron, current: Tensor) -> Tensor:

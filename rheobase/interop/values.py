@@ -15,9 +15,14 @@ def value_of(x: Any) -> Value:
 
 
 def marked(x: Tensor, value: Value) -> Tensor:
-    """x, known to be this value from now on."""
-    x._rheobase_value = value  # type: ignore[attr-defined]
+    """x, known to be this value until it changes."""
+    x._rheobase_value, x._rheobase_version = value, x._version  # type: ignore[attr-defined]
     return x
+
+
+def has_changed(x: Any) -> bool:
+    """Whether x was written to, itself or through a view of it, since it was marked."""
+    return bool(value_of(x)) and x._rheobase_version != x._version
 
 
 def scaled(value: Value, factor: float) -> Value:
@@ -46,12 +51,14 @@ def summed(name: str, args: tuple[Any, ...], values: list[Value], y: Tensor) -> 
     return marked(y, added(first, scaled(second, -1.0) if "sub" in name else second))
 
 
-def multiplied(name: str, args: tuple[Any, ...], y: Tensor) -> Tensor | None:
+def multiplied(name: str, args: tuple[Any, ...], values: list[Value], y: Tensor) -> Tensor | None:
     """y with its value, where it is a value times or over one number; else None."""
-    x, factor = args if value_of(args[0]) else args[::-1]
-    if value_of(factor) or (isinstance(factor, Tensor) and factor.numel() != 1):
+    before = iter(values)
+    first, second = (next(before) if isinstance(x, Tensor) else {} for x in args)
+    x, factor = args if first else args[::-1]
+    if (first and second) or x.shape != y.shape or (isinstance(factor, Tensor) and factor.numel() != 1):
         return None
-    if "div" in name and x is not args[0]:
+    if "div" in name and not first:
         return None
     number = float(factor)
-    return marked(y, scaled(value_of(x), 1 / number if "div" in name else number))
+    return marked(y, scaled(first or second, 1 / number if "div" in name else number))

@@ -55,7 +55,7 @@ def load_exported(path: Path | str) -> nn.Module:
     try:
         shape, classes = json.loads(metadata["shape"]), json.loads(metadata["classes"])
         make, options = chosen("model", metadata["model"], MODELS, given=("shape", "classes", "neuron"))
-    except KeyError as error:
+    except (KeyError, json.JSONDecodeError) as error:
         raise ValueError(
             f"Expected the metadata of {path} to tell {error}, found {', '.join(metadata) or 'none'}: "
             "was it written by `rheobase export --format weights`?"

@@ -17,6 +17,7 @@ _SOURCE = """
 #include <stdint.h>
 #include <string.h>
 typedef {real} real;
+static const real one = {one};
 
 void pack(int64_t size, int threads, const real* spikes, uint8_t* bits) {{
     #pragma omp parallel for num_threads(threads) schedule(static)
@@ -34,17 +35,26 @@ void pack(int64_t size, int threads, const real* spikes, uint8_t* bits) {{
 
 void unpack(int64_t size, int threads, const uint8_t* bits, real* spikes) {{
     real table[256][8];
-    for (int byte = 0; byte < 256; byte++) for (int k = 0; k < 8; k++) table[byte][k] = (byte >> k) & 1;
+    for (int byte = 0; byte < 256; byte++) for (int k = 0; k < 8; k++) table[byte][k] = (byte >> k) & 1 ? one : 0;
     #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < size / 8; i++) memcpy(spikes + 8 * i, table[bits[i]], sizeof(table[0]));
-    for (int64_t i = size / 8 * 8; i < size; i++) spikes[i] = (bits[i / 8] >> (i % 8)) & 1;
+    for (int64_t i = size / 8 * 8; i < size; i++) spikes[i] = (bits[i / 8] >> (i % 8)) & 1 ? one : 0;
 }}
 """
+
+# How C knows a value, and a one.
+_REALS = {
+    torch.float64: ("double", "1"),
+    torch.float32: ("float", "1"),
+    torch.bfloat16: ("uint16_t", "0x3F80"),
+    torch.float16: ("uint16_t", "0x3C00"),
+}
 
 
 @cache
 def _code(dtype: torch.dtype) -> ctypes.CDLL | None:
-    found = compiled_code(_SOURCE.format(real={torch.float32: "float", torch.float64: "double"}[dtype]))
+    real, one = _REALS[dtype]
+    found = compiled_code(_SOURCE.format(real=real, one=one))
     for function in () if found is None else (found.pack, found.unpack):
         function.argtypes = [ctypes.c_int64, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
         function.restype = None
@@ -93,6 +103,12 @@ class PackedSpikes:
         """spikes: zeros and ones alone, made by a kernel, without gaps in memory."""
         if _code(spikes.dtype) is not None:
             self._known[spikes.data_ptr()] = _Spikes(ref(spikes), spikes._version)
+
+    def add_copy(self, copy: Tensor, spikes: Tensor) -> None:
+        """copy: `spikes` in another precision, kept in bits as they are."""
+        known = self._known.get(spikes.data_ptr())
+        if known is not None and known.tensor() is spikes and known.version == spikes._version:
+            self.add(copy)
 
     @contextmanager
     def saving(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from rheobase.measure.audit import RuleAudit
 from rheobase.measure.audit_paths import PATHS
+from rheobase.measure.audit_sums import Figures
 from rheobase.measure.audit_training import Moment
 from rheobase.measure.audit_verdict import verdicts
 
@@ -22,7 +23,10 @@ TITLES = (
     "through\ntime",
     "rest",
 )
-COLOURS = {"aligned": "green", "aligned in direction": "yellow", "partly aligned": "yellow"}
+COLOURS = {
+    "aligned": "green", "aligned in direction": "yellow", "aligned where there is a gradient": "yellow",
+    "partly aligned": "yellow",
+}  # fmt: skip
 
 
 def table(moments: Sequence[Moment]) -> Table:
@@ -35,9 +39,14 @@ def table(moments: Sequence[Moment]) -> Table:
         made.add_column(title, justify="right", no_wrap=True)
     for place, last in enumerate(moments[-1].audit.rules):
         each = [moment.audit.rules[place].total for moment in moments]
-        shown = [f"{total.cosine:.3f}" if total else "[red]refused[/]" for total in each]
-        made.add_row(escape(last.rule), *shown, *cells(last))
+        made.add_row(escape(last.rule), *map(cosine_cell, each), *cells(last))
     return made
+
+
+def cosine_cell(total: Figures | None) -> str:
+    if total is None:
+        return "[red]refused[/]"
+    return "[red]no gradient[/]" if math.isnan(total.cosine) else f"{total.cosine:.3f}"
 
 
 def cells(found: RuleAudit) -> list[str]:

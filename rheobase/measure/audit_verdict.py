@@ -16,6 +16,7 @@ LASTING = 0.99  # decays from here on keep a potential for a hundred steps
 LONG, SHORT, NOISY = 2.0, 0.5, 4.0  # times the exact gradient's length; times its noise
 BETTER = 0.05  # by how much the cosine of a rule worth trying is larger
 ONE_STEP = 0.99
+WHERE = "aligned where there is a gradient"
 RATE = "SGD wants another learning rate"
 
 
@@ -33,8 +34,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """state: "aligned", "aligned in direction" (not in length), "partly aligned", "badly aligned", "opposed",
-        "no gradient" or "refused".
+    """state: "aligned", "aligned in direction" (not in length), "aligned where there is a gradient" (which not even the
+        exact rule brings to all layers), "partly aligned", "badly aligned", "opposed", "no gradient" or "refused".
 
     causes: what is wrong: "reset", "normalisation", "time", "rest" (see `Paths`), "signal", "length", "noise" or
         "silent".
@@ -83,7 +84,10 @@ def verdict(found: RuleAudit, audit: Audit) -> Verdict:
     cosine = found.total.cosine
     if math.isnan(cosine):
         return Verdict(found.rule, "no gradient", ("silent",), "no gradient: it, or the exact one, is zero everywhere")
+    unreached = [name for name, f in found.of_layers.items() if not f.share > NONE]
     state, length = next(s for s, least in STATES.items() if cosine >= least), found.total.norm_ratio
+    if state == "aligned" and unreached:
+        state = WHERE
     head = f"{state}: {cosine:.2f}"
     if state == "aligned" and is_off(length) and not own_length(found.rule):
         state = "aligned in direction"
@@ -96,6 +100,9 @@ def verdict(found: RuleAudit, audit: Audit) -> Verdict:
         told.append("layer " + ", ".join(f"{name!r} {value:.2f}" for value, name in weak[:3]) + more)
     if silent:
         told.append(f"nothing for {named(silent)}")
+    if unreached:
+        told.append(f"hardly any reaches {named(unreached)}, not even the exact one")
+    if silent or unreached:
         causes.append("silent")
     if cosine < ALIGNED or weak:
         layer = weak[0][1] if cosine >= ALIGNED else None  # what is to be explained: that layer, or the whole

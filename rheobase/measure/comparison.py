@@ -82,8 +82,9 @@ def compare(
     """
     for rule in rules:
         rule_named(rule)
-        for seed in seeds if folder is not None else ():
-            require_same(replace(base, rule=rule, seed=seed), place_of(folder, rule, seed))
+        if folder is not None:
+            for seed in seeds:
+                require_same(replace(base, rule=rule, seed=seed), place_of(folder, rule, seed))
     data, show = base.load_data(), progress or (lambda _: Silent())
     return tuple(measured(base, rule, data, seeds, show, folder) for rule in rules)
 

@@ -29,7 +29,7 @@ class TrainingMemory:
 def training_memory(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss) -> TrainingMemory:
     """Measured on copies of the model, which stays as it is, as do torch's random generators.
 
-    A first, unmeasured call makes what is made once per process.
+    Runs the rule twice: for what is kept, which also makes what is made once per process, and then for the peak.
     """
 
     def fresh() -> tuple[nn.Module, Callable[[], object]]:
@@ -38,7 +38,6 @@ def training_memory(rule: Rule, model: nn.Module, xs: Tensor, target: Target, lo
         return copied, lambda: rule.backward(copied, xs, target, loss=loss)
 
     with torch.random.fork_rng(devices=[xs.device] if xs.is_cuda else []):
-        fresh()[1]()
         copied, call = fresh()
         targets = target.targets if isinstance(target, PerStep) else target
         kept = kept_bytes(call, there=[xs, targets, *copied.parameters(), *copied.buffers()])

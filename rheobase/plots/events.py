@@ -1,5 +1,6 @@
 """What an event camera saw."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,16 +18,20 @@ CLOUD = 20_000  # events shown at most
 
 
 @styled
-def event_frames(xs: Tensor, *, sample: int = 0, frames: int = 8) -> "Figure":
+def event_frames(xs: Tensor, *, sample: int = 0, frames: int = 8, titles: Sequence[str] | None = None) -> "Figure":
     """Frames of events side by side, time running along: what got brighter red, what got darker blue, on white.
 
     xs: counts `[T, N, 2, H, W]`, channel 0 brighter, as of `rheobase.datasets`; or `[T, 2, H, W]`. Longer sequences
     than `frames` are added up in as many groups of consecutive steps. Channels of one alone are shown in grey.
+    titles: of the pictures, one each; the steps by default.
     """
     one = xs if xs.dim() == 4 else xs[:, sample] if xs.dim() == 5 else None
     if one is None or one.shape[1] not in (1, 2):
         raise ValueError(f"Expected frames [T, N, 2, H, W] or [T, 2, H, W] of counts, got shape {list(xs.shape)}.")
     groups = [part for part in torch.arange(len(one)).tensor_split(min(frames, len(one))) if len(part)]
+    named = [steps_of(group) for group in groups] if titles is None else list(titles)
+    if len(named) != len(groups):
+        raise ValueError(f"Expected {len(groups)} titles, one for each picture, got {len(named)}.")
     pictures = coloured(torch.stack([one[group].double().sum(0) for group in groups]).cpu().numpy())
     columns = min(COLUMNS, len(groups))
     rows = -(-len(groups) // columns)
@@ -36,12 +41,16 @@ def event_frames(xs: Tensor, *, sample: int = 0, frames: int = 8) -> "Figure":
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for panel in panels:
         panel.set_axis_off()
-    for panel, group, picture in zip(panels, groups, pictures, strict=False):
+    for panel, name, picture in zip(panels, named, pictures, strict=False):
         draw_frame(panel, picture)
-        first, last = int(group[0]), int(group[-1])
-        panel.set_title(f"step {first}" if first == last else f"steps {first} to {last}", fontsize=8, loc="center")
+        panel.set_title(name, fontsize=8, loc="center")
     legend(figure, one.shape[1])
     return figure
+
+
+def steps_of(group: Tensor) -> str:
+    first, last = int(group[0]), int(group[-1])
+    return f"step {first}" if first == last else f"steps {first} to {last}"
 
 
 def coloured(counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

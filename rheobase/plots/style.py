@@ -1,6 +1,7 @@
 """How all pictures look, in one place: colours, sizes, files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from types import ModuleType
@@ -67,6 +68,16 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 def new_figure(width: float, height: float) -> Any:
     """An empty figure, inches, that belongs to no window."""
     return matplotlib().figure.Figure(figsize=(width, height), layout="constrained")
+
+
+@contextmanager
+def figure(width: float, height: float) -> Iterator["Figure"]:
+    """An empty figure, inches, for a picture of your own: what is drawn inside `with` has the library's look.
+
+    It belongs to no window: `save` writes it, and a notebook shows it as the last line of a cell.
+    """
+    with matplotlib().rc_context(RC):
+        yield new_figure(width, height)
 
 
 def save(figure: "Figure", path: str | Path, *, dpi: int = 150) -> Path:

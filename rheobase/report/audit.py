@@ -16,7 +16,10 @@ from rheobase.report.texts import NONE, cell, day, share
 from rheobase.training.history import mapping, number, text
 
 DRAWN = ("audit.png",)
-GOOD = {"aligned": "good", "aligned in direction": "warn", "partly aligned": "warn"}
+GOOD = {
+    "aligned": "good", "aligned in direction": "warn", "aligned where there is a gradient": "warn",
+    "partly aligned": "warn",
+}  # fmt: skip
 FIGURES = ("cosine", "spread", "norm_ratio", "bias", "bias_by_chance", "noise", "exact_noise")
 LOST = {"reset": "reset", "normalisation": "norms' statistics", "time": "time", "rest": "other terms"}
 Values = Mapping[str, Any]
@@ -57,7 +60,7 @@ def rules_sentence(last: Values) -> Markup:
     if not bad:
         low, worst = others[0]
         every = "Every rule" if len(others) > 1 else "It"
-        direction = ", not always in length" if any(state(rule) != "aligned" for _, rule in others) else ""
+        direction = ", not always in length" if any(state(rule) == "aligned in direction" for _, rule in others) else ""
         return joined(
             (f"{every} follows the exact gradient{direction}: the least cosine is {low:.2f}, of ", name(worst), ".")
         )

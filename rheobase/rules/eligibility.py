@@ -12,9 +12,11 @@ from rheobase.treatment import Treatment
 
 
 class Eligibility(ABC):
+    """Which factors a weight's gradient is made of; a frozen dataclass of its settings."""
+
     @abstractmethod
     def treatment(self, model: nn.Module) -> Treatment:
-        """How the model's modules are run during one sequence.
+        """How the model's modules are run during one sequence: a new treatment each time.
 
         Raises ValueError for a model that the eligibility cannot honour.
         """

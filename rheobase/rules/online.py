@@ -25,7 +25,6 @@ from rheobase.rules.rule import (
 )
 from rheobase.rules.schedules import EveryStep, Learns, Schedule
 from rheobase.rules.signals import Backprop, Signal
-from rheobase.rules.trace_pass import TraceTreatment
 from rheobase.sequence import Feed, Outputs, Target
 from rheobase.wiring import Wiring
 
@@ -120,7 +119,6 @@ class Online:
         backward: Backward,
     ) -> Result:
         treatment = self.eligibility.treatment(model)
-        traces = treatment if isinstance(treatment, TraceTreatment) else None
         path = self.signal.start(target, weight)
         steady = feed.is_steady and after_step is None
         outputs = Outputs(feed.steps)
@@ -129,8 +127,8 @@ class Online:
         with Sweep(model, steps=feed.steps, treatment=treatment, cut=True, learns=True) as sweep:
             sweep.tap = path.hidden
             while True:
-                # The first step of a rule with traces runs alone: it shows which neuron each synapse feeds.
-                sweep.wiring = Wiring() if traces and done == 0 else None
+                # The first step then runs alone: it shows which neuron each synapse feeds.
+                sweep.wiring = Wiring() if treatment.asks_wiring and done == 0 else None
                 size = 1 if sweep.wiring else _span(done, pace.steps(sweep) or 1, feed.steps, learns)
                 xs = feed.take(size)
                 if xs is None:
@@ -138,8 +136,8 @@ class Online:
                 learning = learns(done)
                 with torch.set_grad_enabled(learning):
                     output = sweep.forward(xs, steady=steady)
-                    if traces and sweep.wiring:
-                        traces.wired(sweep, sweep.wiring)
+                    if sweep.wiring:
+                        treatment.wired(sweep, sweep.wiring)
                     if learning:
                         joined = path.join(output, done)
                         require_gradient(joined)
@@ -148,15 +146,13 @@ class Online:
                     send_back(path.root(total), backward)
                     lost = total.detach() / weight if lost is None else lost.add_(total.detach(), alpha=1 / weight)
                     learned += len(xs)
-                if traces:
-                    traces.chunk_done()
+                treatment.chunk_done()
                 outputs.add(output)
                 done += len(xs)
                 if learning and after_step is not None:
                     sweep.settle()
                     after_step()
-            if traces:
-                traces.settle()
+            treatment.settle()
             sweep.settle()
         assert lost is not None  # a schedule has at least one learning step
         return Result(lost / learned, outputs.stacked())
@@ -172,7 +168,7 @@ def _span(first: int, size: int, steps: int | None, learns: Learns) -> int:
 
 
 class NamedOnline(ABC):
-    """A published online rule: a choice of the parts of `Online`."""
+    """An online rule with a name: a frozen dataclass whose settings choose the parts of `Online`."""
 
     @property
     @abstractmethod

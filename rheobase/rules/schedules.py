@@ -12,9 +12,11 @@ Learns = Callable[[int], bool]
 
 
 class Schedule(ABC):
+    """Which steps learn; traces run at the others as well."""
+
     @abstractmethod
     def draw(self, steps: int | None) -> tuple[Learns, int | None]:
-        """Which of `steps` steps learn, and how many; drawn once per sequence.
+        """Whether step t, counted from 0, learns, as a function, and how many do; drawn once per sequence.
 
         steps: None for a sequence of unknown length, which only `EveryStep` can take.
         """

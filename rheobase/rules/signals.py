@@ -18,16 +18,30 @@ from rheobase.sequence import PerStep, Target
 
 
 class Signal(ABC):
+    """Where the error comes from that reaches a layer's spikes."""
+
     @abstractmethod
     def start(self, target: Target, weight: float) -> "SignalPath":
-        """The signal's path for one sequence. weight: factor of one step's loss in the total."""
+        """The signal's path for one sequence, to `target` as it was given to the rule.
+
+        weight: factor of one step's loss in the total, which a delta that does not come from the loss has to bring.
+        """
 
 
 class SignalPath:
-    """Lets the error come down by spatial backpropagation; other signals override it."""
+    """Lets the error come down by spatial backpropagation; other signals override it.
+
+    For each chunk: `hidden` at every layer of neurons while the forward comes by; then, if the chunk learns, `join` and
+    `root`, and the backward pass. The gradient that arrives at the spikes is the rule's delta; a hook on them
+    (`spikes.register_hook`) may put another in its place.
+    """
 
     def hidden(self, sweep: Sweep, neuron: Neuron, spikes: Tensor) -> Tensor:
-        """What the next layer sees of a neuron's output, `[c * N, ...]`."""
+        """What the next layer sees of a neuron's output `[c * N, ...]`, c = `sweep.chunk`.
+
+        Inside of recurrent layers it is step `sweep.offset` of the chunk alone. Neurons that do not spike, such as a
+        readout's, come by as well; at steps that do not learn the spikes have no graph.
+        """
         return spikes
 
     def join(self, outputs: Tensor, first: int) -> Tensor:
@@ -35,7 +49,7 @@ class SignalPath:
         return outputs
 
     def root(self, total: Tensor) -> Tensor:
-        """The loss that the backward pass starts from."""
+        """The weighted loss, a scalar, that the backward pass starts from."""
         return total
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.casts import at_least_float32
-from rheobase.engine import Sweep
+from rheobase.engine import ONE_STEP, Sweep
 from rheobase.explained import explained
 from rheobase.neurons import Neuron, State
 from rheobase.rules.credit import Call, CreditedSynapse, SteadySynapse, SteadyWeight
@@ -45,6 +45,8 @@ class Trace:
 class TraceTreatment(Treatment):
     """Keeps the traces of one sequence. The first step, when the wiring is not known yet, needs none of the past."""
 
+    asks_wiring = True
+
     def __init__(self, traces: "Traces") -> None:
         self.settings = traces
         self.skips = False  # whether the backward pass under way only carries non-causal errors to synapses
@@ -65,7 +67,7 @@ class TraceTreatment(Treatment):
             raise explained(
                 ValueError(
                     f"Synapse {sweep.name(synapse)!r} is used twice in one step; its trace would mix two places. "
-                    "Give each place a layer of its own, or use SLTT, RateBP or BPTT."
+                    f"Give each place a layer of its own, or use SLTT, RateBP or BPTT. {ONE_STEP}"
                 ),
                 "refused",
             )

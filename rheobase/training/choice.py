@@ -31,7 +31,10 @@ def read_call(text: str) -> tuple[str, dict[str, Any]]:
         return match[1], {_option(word.arg): _value(word.value) for word in call.keywords}
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-        raise ValueError(f"Cannot read {shown!r}: write name or name(option=value, ...).") from error
+        raise ValueError(
+            f"Cannot read {shown!r}: write name or name(option=value, ...), a path in quotes of its own, as in "
+            "mnist(root='/data/mine')."
+        ) from error
 
 
 def written_call(name: str, options: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_type_hints
 from torch import nn
 
 from rheobase import datasets
-from rheobase.datasets import DATASETS, Data, FlowData
+from rheobase.datasets import Data, FlowData
 from rheobase.losses import LOSSES
 from rheobase.models import MODELS
 from rheobase.names import choose
@@ -85,10 +85,7 @@ class Experiment:
             if field.name != "rule":
                 require_fit(field.name, getattr(self, field.name), hints[field.name])
         self._require_numbers()
-        name, options = read_call(self.data)
-        choose("data set", name, DATASETS)
-        for option in options:
-            choose(f"option of data set {name!r}:", option, datasets.options_of(name))
+        datasets.require_options(*read_call(self.data))
         chosen("model", self.model, MODELS, given=_GIVEN)
         if self.neuron is not None:
             chosen("neuron", self.neuron, NEURONS)

@@ -31,6 +31,20 @@ def test_a_stored_sequence_of_counts_comes_time_first_as_float():
     assert all(torch.equal(xs[t, n], counts[n, t].float()) for t in range(6) for n in range(5))
 
 
+def test_transforms_come_after_those_there_are_and_leave_the_part_as_it_was(images):
+    def added(number):
+        return lambda xs, target, generator: (10 * xs + number, target)
+
+    part = labelled(images, Static(2))
+    once = part.transformed(added(1))
+    (plain, _), (first, _), (both, _) = (
+        next(iter(each.batches(3))) for each in (part, once, once.transformed(added(2)))
+    )
+    torch.testing.assert_close(first, 10 * plain + 1)
+    torch.testing.assert_close(both, 100 * plain + 12)
+    assert part.transforms == ()
+
+
 def test_rows_and_pixels_are_read_from_the_top_left(images):
     rows, _ = next(iter(labelled(images, Rows()).batches(7)))
     pixels, _ = next(iter(labelled(images, Pixels()).batches(7)))

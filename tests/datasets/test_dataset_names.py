@@ -13,6 +13,12 @@ def test_an_unknown_name_is_answered_with_the_near_ones():
         load("fashion-minst")
 
 
+@pytest.mark.parametrize("name", ["Fashion_MNIST", "fashionmnist", "FASHION-MNIST"])
+def test_a_name_in_another_spelling_is_answered_with_the_one_that_is_meant(name):
+    with pytest.raises(ValueError, match=rf"Unknown data set '{name}'\. Did you mean 'fashion-mnist'\? Known"):
+        load(name)
+
+
 @pytest.mark.parametrize(
     ("name", "option"), [("digits", "stepz"), ("row-digits", "steps"), ("saccade-digits", "source")]
 )

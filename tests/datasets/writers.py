@@ -4,6 +4,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from events.writers import recording, write_aedat3
 
 PIXELS = 3 * 32 * 32
 
@@ -49,6 +50,14 @@ def write_imagenet(folder, classes=("n01440764", "n01443537"), per_class=6, size
                 path = Path(folder, part, label, f"{label}_{index}.JPEG")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(coarse).resize(size[::-1]).save(path, quality=95)
+
+
+def write_recordings(folder, classes=("left", "right"), per_class=90, events=30):
+    """Random .aedat files of a DVS128, a folder for each class."""
+    for number, label in enumerate(classes):
+        (folder / label).mkdir(parents=True)
+        for index in range(per_class):
+            write_aedat3(folder / label / f"{index:03}.aedat", recording((number, index), events))
 
 
 def write(path, data):

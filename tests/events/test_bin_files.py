@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from events.writers import recording, same, write_bin
 
-from rheobase.events import read_bin
+from rheobase.events import Events, read_bin
+from rheobase.events import write_bin as write
 
 SIZES = {"n-mnist": (34, 34), "n-caltech101": (180, 240)}
 
@@ -69,3 +70,39 @@ def test_a_recording_of_a_larger_sensor_is_refused(tmp_path):
 def test_a_sensor_with_the_overflow_row_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"height of 1 \.\. 240 pixels, got 260"):
         read_bin(tmp_path / "a.bin", height=260, width=346)
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_what_the_library_writes_are_the_bytes_of_the_format(tmp_path, size):
+    height, width = size
+    events = recording(5, 3000, height=height, width=width, start=0, stop=2**23)
+    write_bin(tmp_path / "a.bin", events)
+    write(str(tmp_path / "b.bin"), events)
+    assert (tmp_path / "a.bin").read_bytes() == (tmp_path / "b.bin").read_bytes()
+    assert same(read_bin(str(tmp_path / "b.bin"), height=height, width=width), events)
+
+
+@pytest.mark.parametrize(
+    ("name", "largest", "message"),
+    [
+        ("x", 255, r"x in 0 \.\. 255, got 256 at event 3: write .npz"),
+        ("y", 239, r"y in 0 \.\. 239, got 240 at event 3"),
+        ("t", 2**23 - 1, r"t in 0 \.\. 8388607, got 8388608 at event 3: take t\[0\] off all times"),
+        ("p", 1, r"p in 0 \.\. 1, got 2 at event 3: 1 is brighter"),
+    ],
+)
+def test_what_five_bytes_cannot_hold_is_refused_and_the_file_stays_as_it_was(tmp_path, name, largest, message):
+    columns = {key: np.zeros(4, kind) for key, kind in (("t", "i8"), ("x", "i4"), ("y", "i4"), ("p", "u1"))}
+    columns[name][3] = largest
+    write(tmp_path / "a.bin", Events(**columns, height=260, width=346))
+    before = (tmp_path / "a.bin").read_bytes()
+    columns[name][3] += 1
+    with pytest.raises(ValueError, match=message):
+        write(tmp_path / "a.bin", Events(**columns, height=260, width=346))
+    assert (tmp_path / "a.bin").read_bytes() == before
+
+
+def test_a_recording_without_events_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="at least one event"):
+        write(tmp_path / "a.bin", recording(0, 5).between(0, 0))
+    assert not (tmp_path / "a.bin").exists()

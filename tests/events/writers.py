@@ -94,6 +94,13 @@ def write_bin(path, events):
     path.write_bytes(np.stack([column.astype(np.uint8) for column in columns], 1).tobytes())
 
 
+def write_csv(path, events, titles):
+    """A table with the columns that `titles` names, t, x, y and p among them."""
+    columns = [getattr(events, name.strip(" #")) for name in titles.split(",")]
+    lines = [titles, *(",".join(map(str, row)) for row in zip(*columns, strict=True))]
+    path.write_text("\n".join(lines) + "\n")
+
+
 def write_spoken(path, times, units, labels, speakers=None, *, dtype=np.float16):
     """times, units: an array of seconds and one of channels for each word, as in SHD (float16) or SSC."""
     import h5py

@@ -3,14 +3,27 @@
 import numpy as np
 import pytest
 from events.test_random_damage import FORMATS
-from events.writers import AEDAT2_HEADER, AEDAT3_HEADER, packet
+from events.writers import AEDAT2_HEADER, AEDAT3_HEADER, packet, recording, write_csv
 from fuzz.cases import damaged, outcome, tries
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rheobase.events import read_events, write_npz
 from rheobase.events.gesture_labels import CLASSES, TITLES, read_gesture_labels
 
-HEADERS = {"aedat2": AEDAT2_HEADER, "aedat3": AEDAT3_HEADER, "bin": b""}
+TABLE = "t,x,y,p"
+
+
+def plain(path):
+    return read_events(path, height=128, width=128)
+
+
+FILES = {
+    **{name: (*each, ".aedat") for name, each in FORMATS.items()},
+    "npz": (write_npz, plain, recording(0, 60), ".npz"),
+    "csv": (lambda path, events: write_csv(path, events, TABLE), plain, recording(0, 60), ".csv"),
+}
+HEADERS = {"aedat2": AEDAT2_HEADER, "aedat3": AEDAT3_HEADER, "csv": f"{TABLE}\n".encode()}
 numbers = st.sampled_from([-(2**31), -1, 0, 1, 4, 7, 8, 2**31 - 1]) | st.integers(-(2**31), 2**31 - 1)
 
 
@@ -25,12 +38,12 @@ def packets(draw):
     )
 
 
-@pytest.fixture(scope="module", params=FORMATS)
+@pytest.fixture(scope="module", params=FILES)
 def file(request, tmp_path_factory):
-    write, read, events = FORMATS[request.param]
-    path = tmp_path_factory.mktemp("events") / "recording"
+    write, read, events, suffix = FILES[request.param]
+    path = tmp_path_factory.mktemp("events") / f"recording{suffix}"
     write(path, events)
-    return path, read, path.read_bytes(), HEADERS[request.param]
+    return path, read, path.read_bytes(), HEADERS.get(request.param, b"")
 
 
 @tries(400)

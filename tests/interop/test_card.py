@@ -43,7 +43,7 @@ def test_the_card_tells_what_the_run_tells(folder: Path, tmp_path: Path) -> None
     assert rows["time steps in training (T)"] == "5"
     assert rows["neuron"].startswith("lif(decay=0.8")
     assert rows["seed"] == "3"
-    assert rows["rule"].startswith("SLTT(steps=2")
+    assert rows["rule"].lower().startswith("sltt(steps=2")
     assert rows["epoch"] == "1 of 1"
     assert f"torch {config['versions']['torch']}" in rows["versions"]
     assert "rheobase train --out 'a folder'" in text

@@ -141,6 +141,15 @@ def test_a_net_of_steps_and_one_of_sequences_are_the_originals() -> None:
         require_same(net, made, inputs(2, 6, 6, strength=4), run)
 
 
+def test_a_layer_that_stands_in_two_places_does_so_afterwards() -> None:
+    shared = nn.Linear(10, 10)
+    cells = [norse.LIFCell(p=lif()) for _ in range(2)]
+    net = norse.SequentialState(shared, cells[0], shared, cells[1], nn.Linear(10, 3)).double()
+    with torch.no_grad():
+        shared.weight.mul_(8)
+    require_same(net, from_norse(net), inputs(10, strength=4), run)
+
+
 def test_every_rule_trains_a_converted_net() -> None:
     net = conv_net(norse.Lift, norse.LIF, 2)
     originals.every_rule_trains(net, from_norse(net), inputs(2, 6, 6, strength=4))

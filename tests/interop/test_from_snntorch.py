@@ -64,7 +64,9 @@ def test_so_are_those_of_synaptic(mechanism: str, delay: bool) -> None:
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-@pytest.mark.parametrize("constants", [{"beta": 0.6}, {"R": 2.0, "C": 1.5}, {"beta": 0.7, "R": 2.0}], ids=str)
+@pytest.mark.parametrize(
+    "constants", [{"beta": 0.6}, {"beta": 0.2}, {"R": 2.0, "C": 1.5}, {"beta": 0.7, "R": 2.0}], ids=str
+)  # of beta = 0.2 snnTorch makes 1 - 1 / RC = -0.6
 def test_so_are_those_of_lapicque(mechanism: str, constants: Any) -> None:
     net = two_layers(lambda: snn.Lapicque(**constants, reset_mechanism=mechanism, threshold=0.3, init_hidden=True))
     require_same(net, from_snntorch(net), inputs(10), run)
@@ -105,6 +107,31 @@ def test_recurrent_convolutions_are_the_originals() -> None:
 )
 def test_so_are_those_of_neurons_that_differ_from_each_other(options: Any) -> None:
     net = two_layers(lambda: snn.Leaky(**{"threshold": 0.4, "init_hidden": True, **options}))
+    outputs = run(net, inputs(10))
+    made = from_snntorch(net)
+    torch.testing.assert_close(rb.run(made, inputs(10)), outputs.detach(), **originals.EXACT)
+    originals.require_equal_gradients(net, made, inputs(10), run, originals.targets())
+
+
+def graded(make: Any) -> Any:
+    def graded_neuron() -> nn.Module:
+        neuron = make(init_hidden=True, threshold=0.8)
+        neuron.graded_spikes_factor = torch.tensor(1.5)
+        return neuron
+
+    return graded_neuron
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **o: snn.Synaptic(0.4, 0.7, reset_delay=False, **o),
+        lambda **o: snn.Lapicque(0.7, **o),
+        lambda **o: snn.RLeaky(0.7, linear_features=20, **o),
+    ],
+)
+def test_so_are_graded_spikes_of_neurons_that_have_them_only_as_an_attribute(make: Any) -> None:
+    net = two_layers(graded(make))
     outputs = run(net, inputs(10))
     made = from_snntorch(net)
     torch.testing.assert_close(rb.run(made, inputs(10)), outputs.detach(), **originals.EXACT)
@@ -205,6 +232,14 @@ def test_every_rule_trains_a_converted_recurrent_net() -> None:
     originals.every_rule_trains(net, from_snntorch(net), inputs(10))
 
 
+def test_modules_that_a_list_names_too_are_converted_once() -> None:
+    net = InList()
+    net.neurons = {}
+    made = from_snntorch(net)
+    assert type(made.layer) is SnnTorchLeaky
+    assert made.order[0] is made.layer
+
+
 class OneStep(nn.Module):
     def __init__(self, **options: Any) -> None:
         super().__init__()
@@ -254,6 +289,29 @@ def reset_changed() -> nn.Module:
     return neuron
 
 
+def reset_loaded() -> nn.Module:
+    neuron = snn.Leaky(0.5, init_hidden=True, reset_delay=False)
+    neuron.load_state_dict(snn.Leaky(0.5, reset_mechanism="zero").state_dict())
+    return neuron
+
+
+def hooked() -> nn.Module:
+    neuron = snn.Leaky(0.5, init_hidden=True)
+    neuron.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return neuron
+
+
+class InList(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = snn.Leaky(0.5, init_hidden=True)
+        self.order = [self.layer]
+        self.neurons = {"first": [snn.Leaky(0.5, init_hidden=True)]}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.neurons["first"][0](self.order[0](x))
+
+
 class Mine(snn.Leaky):
     pass
 
@@ -272,6 +330,9 @@ class Mine(snn.Leaky):
         (lambda: snn.RLeaky(0.5, init_hidden=True, all_to_all=False), "all_to_all"),
         (lambda: snn.RSynaptic(0.5, 0.5, linear_features=3, init_hidden=True, reset_delay=False), "reset_delay=False"),
         (reset_changed, "reset_mechanism"),
+        (reset_loaded, "reset_mechanism"),
+        (hooked, "1 (Leaky): it has forward hooks"),
+        (InList, "1 (InList): it keeps modules in a plain list"),
     ],
 )
 def test_what_has_no_counterpart_is_refused_by_its_path(make: Any, words: str) -> None:

@@ -1,6 +1,7 @@
 """Nets of SpikingJelly, converted: the same spikes, the same gradients, or a reason."""
 
 import copy
+import math
 import pickle
 from typing import Any
 
@@ -176,6 +177,16 @@ def test_containers_of_sequences_become_sequential() -> None:
     found = originals.fired(made, lambda: rb.run(made, inputs(2, 6, 6), chunk=originals.T), paths)
     assert all(torch.equal(expected[path], found[path]) for path in paths)
     torch.testing.assert_close(found[""], expected[""], **originals.EXACT)
+
+
+def test_a_layer_that_stands_in_two_places_of_a_container_does_so_afterwards() -> None:
+    shared = nn.Linear(10, 10)
+    layers = [shared, neuron.IFNode(v_threshold=0.3), shared, neuron.IFNode(v_threshold=0.2), nn.Linear(10, 3)]
+    net = nn.Sequential(layer.MultiStepContainer(*layers)).double()
+    made = from_spikingjelly(net)
+    assert made[0][0] is made[0][2]
+    functional.reset_net(net)
+    torch.testing.assert_close(rb.run(made, inputs(10)), net(inputs(10)).detach(), **originals.EXACT)
 
 
 def test_dropout_keeps_its_mask_over_time() -> None:
@@ -412,6 +423,19 @@ def test_check_names_the_first_step_and_layer_that_differ() -> None:
     assert step > 0
     with pytest.raises(ValueError, match=rf"differs first at step {step} in 3 \(LIF\)"):
         require_equal(net, made, xs, run)
+
+
+class Infinite(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) + math.nan
+
+
+def test_a_check_finds_numbers_that_are_none() -> None:
+    net = two_layers(lambda: neuron.IFNode(v_threshold=0.4))
+    made = from_spikingjelly(net)
+    made[4] = Infinite(20, 3).double()
+    with pytest.raises(ValueError, match=r"differs first at step 0 in 4 \(Infinite\)"):
+        require_equal(net, made, inputs(10), run)
 
 
 def test_a_check_that_shows_nothing_is_refused() -> None:

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from exported import exported, require_same, sequence
 from exported_zoo import small, spikes_of
 from torch import Tensor, nn
 
@@ -23,20 +24,6 @@ REFUSED = {
     "vgg-f": r"'0.recurrent.0' \(Upsample\) is not in NIR",
 }
 HARD = {"reset": "zero"}
-
-
-def exported(model: nn.Module, x: Tensor, dt: float = 1e-3) -> "nir.NIRGraph":
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SoftResetWarning)
-        return to_nir(model, x, dt)
-
-
-def sequence(*shape: int) -> Tensor:
-    return 2 * torch.randn(6, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-
-
-def require_same(model: nn.Module, other: nn.Module, xs: Tensor) -> None:
-    torch.testing.assert_close(rb.run(other, xs), rb.run(model, xs), rtol=0, atol=1e-12)
 
 
 LARGE = ("mobilenet", "nf-resnet50", "nf-resnet101")

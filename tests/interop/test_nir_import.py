@@ -11,6 +11,7 @@ import rheobase as rb
 from rheobase.interop.euler import EulerNeuron
 from rheobase.interop.nir_export import to_nir
 from rheobase.interop.nir_import import from_nir
+from rheobase.interop.surrogates import described
 
 nir = pytest.importorskip("nir")
 DT = 1e-3
@@ -53,6 +54,8 @@ def euler(node, xs: Tensor, *, steps: float = DT) -> list[Tensor]:
         ({"tau": [2 * DT, 9 * DT], "r": [2.0, 9.0]}, EulerNeuron),
         ({"v_threshold": [0.5, 1.5]}, EulerNeuron),
         ({"v_reset": [0.0, -0.7]}, EulerNeuron),
+        ({"v_threshold": -0.1, "v_reset": -0.5, "v_leak": -0.5}, EulerNeuron),
+        ({"v_threshold": 0.1, "v_reset": 0.3, "v_leak": 0.3}, EulerNeuron),
     ],
 )
 def test_a_node_spikes_as_its_equations_stepped_by_euler(changed, kind) -> None:
@@ -74,6 +77,62 @@ def test_a_shorter_step_than_the_graphs_own_solves_the_same_equation() -> None:
     assert abs(fine - coarse) < 0.25 * coarse
     written = graph(lif(), metadata={"dt": DT})
     assert repr(from_nir(written)[0]) != repr(from_nir(written, dt=DT / 10)[0])
+
+
+def test_an_integrator_takes_the_share_of_its_resistance() -> None:
+    xs = torch.ones(10, 1, 2, dtype=torch.float64)
+    constants = {"v_threshold": np.ones(2), "v_reset": np.zeros(2)}
+    for r, counts in ((0.0, 0), (0.5 / DT, 5), (1 / DT, 10)):
+        model = from_nir(graph(nir.IF(r=np.full(2, r), **constants)), DT, torch.float64)
+        assert rb.run(model, xs).sum(0).unique().tolist() == [counts]
+        again = to_nir(model, xs[0], DT)
+        np.testing.assert_allclose(again.nodes["n0"].r, r)
+
+
+@pytest.mark.filterwarnings("ignore:NIR's neurons return")
+@pytest.mark.parametrize(
+    "text", ["Above(inner=Scaled(inner=Sigmoid(alpha=3.0), factor=0.5))", "Window(half_width=2.0, inside=0.25)"]
+)
+def test_surrogates_without_a_name_come_back_too(text: str) -> None:
+    surrogate = described(text)
+    net = nn.Sequential(rb.LIF(0.5, surrogate=surrogate))
+    assert from_nir(to_nir(net, torch.zeros(1, 2)))[0].firing.surrogate == surrogate
+    assert repr(surrogate).startswith(text[:-1])
+
+
+@pytest.mark.parametrize("text", ["Mine(a=1)", "atan(beta=2)", "Above(inner=Mine())", "3", "(", "os.remove('x')"])
+def test_a_surrogate_that_is_not_known_is_told(text: str) -> None:
+    node = lif()
+    node.metadata["surrogate"] = text
+    with pytest.warns(UserWarning, match="is not known here"):
+        assert from_nir(graph(node), DT)[0].firing.surrogate == rb.Sigmoid()
+
+
+@pytest.mark.parametrize("around", [[], [("input", "keys")]], ids=["chain", "a way around"])
+def test_names_of_the_graph_are_kept_apart(around: list[tuple[str, str]]) -> None:
+    rng = np.random.default_rng(0)
+    names = ("input", "output", "a.b", "a_b", "forward", "keys")
+    nodes = {name: nir.Linear(rng.normal(size=(2, 2))) for name in names}
+    ends = {"start": nir.Input(np.array([2])), "end": nir.Output(np.array([2]))}
+    edges = [*pairwise(("start", *names, "training", "end")), *around]
+    xs = 3 * torch.randn(10, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    heard = {"input": xs}
+    for name, following in pairwise((*names, "training")):
+        heard[following] = heard[name] @ torch.tensor(nodes[name].weight).T
+        if (name, following) == ("forward", "keys") and around:
+            heard[following] += heard["output"]
+    neuron = lif(v_threshold=0.3)
+    found = rb.run(from_nir(nir.NIRGraph(nodes | {"training": neuron} | ends, edges), DT), xs)
+    expected = rb.run(from_nir(graph(neuron), DT, torch.float64), heard["training"])
+    assert torch.equal(found, expected)
+    assert found.any()
+
+
+def test_whole_numbers_as_weights_and_mixed_precisions_are_read() -> None:
+    whole = from_nir(graph(nir.Linear(np.array([[2, 1], [0, 3]])), lif()), DT)
+    assert whole[0].weight.dtype == torch.float32
+    mixed = from_nir(graph(nir.Linear(np.eye(2, dtype=np.float32)), lif(), nir.Linear(np.full((2, 2), 0.1))), DT)
+    assert mixed[2].weight.tolist() == [[0.1, 0.1], [0.1, 0.1]]
 
 
 def test_any_rule_trains_what_was_read() -> None:
@@ -122,7 +181,7 @@ def test_a_cycle_through_a_matrix_is_a_recurrent_layer() -> None:
     [
         (lambda: from_nir(graph(lif())), "does not say how long a step is"),
         (lambda: from_nir(graph(lif()), dt=-1.0), "dt > 0"),
-        (lambda: from_nir(graph(lif()), dt=5 * DT), "at most the shortest time constant of node 'n0', 0.004 s"),
+        (lambda: from_nir(graph(lif()), dt=5 * DT), r"'n0' .LIF. .*at most its shortest time constant, 0.004 s"),
         (lambda: from_nir(graph(nir.Delay(np.ones(2)), lif()), DT), "'n0' is a Delay, which is not read"),
         (lambda: from_nir("nowhere.nir"), "No file nowhere.nir"),
         (lambda: from_nir(nn.Linear(1, 1)), "Expected a nir.NIRGraph or the path"),

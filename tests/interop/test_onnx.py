@@ -115,6 +115,42 @@ def test_dropout_is_left_out_and_the_model_stays_as_it_was() -> None:
     torch.testing.assert_close(run_elsewhere(graph, xs), rb.run(model.eval(), xs), rtol=0, atol=1e-6)
 
 
+def test_half_precision_is_carried_over_time_in_single_precision() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), rb.LI(0.999)).half()
+    xs = torch.randn(300, 2, 6).half()
+    graph = to_onnx(model, xs[0])
+    assert [each.type.tensor_type.elem_type for each in graph.graph.input] == [
+        onnx.TensorProto.FLOAT16,
+        onnx.TensorProto.FLOAT,
+    ]
+    found, potential, rounded = run_elsewhere(graph, xs), torch.zeros(2, 8).half(), []
+    for x in xs:
+        potential = (0.999 * potential + model[0](x)).detach()
+        rounded.append(potential)
+    torch.testing.assert_close(found, rb.run(model, xs), rtol=0, atol=0.1)
+    assert (torch.stack(rounded) - found).abs().max() > 0.5
+
+
+def test_a_layer_that_stands_in_two_places_is_exported() -> None:
+    torch.manual_seed(0)
+    shared = nn.Linear(6, 6)
+    layers = [shared, rb.LIF(threshold=0.25), shared, rb.LIF(0.75, threshold=0.25), nn.Linear(6, 3)]
+    model, xs = dyadic(nn.Sequential(*layers)), (4 * torch.randn(10, 3, 6)).round()
+    assert torch.equal(run_elsewhere(to_onnx(model, xs[0]), xs), rb.run(model, xs))
+
+
+class Alone(nn.Module):
+    """Another model for one sample than for several."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.neuron = rb.LIF()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.neuron(x) if len(x) > 1 else x
+
+
 class Deciding(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -129,5 +165,12 @@ def test_what_cannot_be_exported_is_refused_with_the_reason() -> None:
         to_onnx(nn.Linear(2, 2), torch.zeros(1, 2))
     with pytest.raises(ValueError, match="torch cannot trace one step of Deciding"):
         to_onnx(nn.Sequential(rb.LIF(), Deciding())[1], torch.ones(1, 2))
+    with pytest.raises(ValueError, match="depends on how many samples there are"):
+        to_onnx(Alone(), torch.ones(1, 2))
+    with pytest.raises(ValueError, match=r"single precision: export model\.float"):
+        to_onnx(nn.Sequential(rb.LIF()), torch.ones(1, 2, dtype=torch.float64))
+    shared = rb.LIF()
+    with pytest.raises(ValueError, match=r"'0' \(LIF\) is used twice in one step"):
+        to_onnx(nn.Sequential(shared, nn.Linear(2, 2), shared), torch.ones(1, 2))
     with pytest.raises(ValueError, match="dt > 0"):
         to_onnx(nn.Sequential(rb.LIF()), torch.zeros(1, 2), dt=0.0)

@@ -9,16 +9,19 @@ from networks import flat_gradient
 from torch import Tensor, nn
 
 import rheobase as rb
+from rheobase.engine import Sweep
 from rheobase.kernels import bits
 from rheobase.kernels.bits import PackedSpikes, packed, unpacked
 from rheobase.losses import cross_entropy
+from rheobase.neurons import Neuron
+from rheobase.treatment import Treatment
 
 EXACT = {"rtol": 0.0, "atol": 1e-12}
 Use = Callable[["Net", Tensor], Tensor]
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 63, 64, 65, 1000, 70001])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_packing_keeps_every_spike(size: int, dtype: torch.dtype, threads: int) -> None:
     torch.set_num_threads(threads)
@@ -238,3 +241,74 @@ def test_bits_take_a_thirty_second_of_what_spikes_take() -> None:
         rb.BPTT(chunk=8).backward(net, xs, target, loss=cross_entropy)
     assert sizes[torch.uint8] == 8 * 32 * 64 // 8
     assert sizes[torch.float32] == 8 * 32 * 64 * 4  # the currents
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("rule", [rb.BPTT(), rb.BPTT(checkpoint=4), rb.TruncatedBPTT(4)], ids=str)
+def test_spikes_in_half_precision_are_kept_in_bits_and_give_the_same_bits_of_gradient(
+    rule: Any, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = nn.Sequential(nn.Linear(64, 64), rb.LIF(0.5, threshold=0.3), nn.Linear(64, 64), rb.LIF(0.5), nn.Linear(64, 3))
+    xs, target = torch.rand(8, 32, 64), torch.randint(3, (32,))
+
+    def found() -> tuple[Tensor, int]:
+        """The gradient, and the bytes of what is kept in half precision."""
+        kept: list[int] = []
+        hooks = torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(half(x)) or x, lambda x: x)
+        with hooks, torch.autocast("cpu", dtype):
+            gradient = flat_gradient(rule, net, xs, target)
+        return gradient, sum(kept)
+
+    def half(x: Tensor) -> int:
+        return x.nbytes if x.dtype is dtype and x.shape[-1] == 64 and x.shape[0] > 64 else 0
+
+    packed_gradient, packed_bytes = found()
+    monkeypatch.setattr(PackedSpikes, "add_copy", lambda self, copy, spikes: None)
+    plain_gradient, plain_bytes = found()
+    assert torch.equal(packed_gradient, plain_gradient)
+    assert packed_gradient.abs().max() > 1e-4
+    assert plain_bytes - packed_bytes >= 2 * 7 * 32 * 64 * 2  # two layers, but for the first of eight steps
+
+
+def test_a_copy_of_spikes_that_were_changed_since_is_kept_as_it_is() -> None:
+    known, spikes = PackedSpikes(), torch.ones(100)
+    known.add(spikes)
+    spikes.mul_(2.0)
+    copy = spikes.to(torch.bfloat16)
+    known.add_copy(copy, spikes)
+    weight = torch.ones(100, dtype=torch.bfloat16, requires_grad=True)
+    with known.saving():
+        (weight * copy).sum().backward()
+    assert torch.equal(weight.grad, torch.full((100,), 2.0, dtype=torch.bfloat16))
+
+
+class Changing(Treatment):
+    """Neurons get other currents than those that came."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        self.change = change
+
+    def neuron(self, sweep: Sweep, neuron: Neuron, currents: Tensor) -> Tensor:
+        return super().neuron(sweep, neuron, self.change(currents))
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("change", [lambda x: x * 2, lambda x: x.mul_(2)], ids=["copied", "in place"])
+def test_currents_that_a_treatment_changes_are_not_taken_for_those_that_came(
+    change: Callable[[Tensor], Tensor], half: bool
+) -> None:
+    """Exact: twice the weight is no rounding."""
+    once, twice = (nn.Sequential(nn.Linear(9, 7), rb.LIF(0.5, threshold=0.3), nn.Linear(7, 3)) for _ in range(2))
+    twice.load_state_dict(once.state_dict())
+    xs = torch.rand(4, 5, 9)
+    with torch.no_grad():
+        twice[0].weight.mul_(2), twice[0].bias.mul_(2)
+    grads = []
+    for net, treatment in ((once, Changing(change)), (twice, None)):
+        sweep = Sweep(net, steps=4, treatment=treatment, learns=True, packs=True)
+        with sweep, torch.autocast("cpu", torch.bfloat16, enabled=half):
+            outputs = sweep.forward(xs)
+        outputs.float().square().sum().backward()
+        grads.append(net[0].weight.grad)
+    assert grads[0].abs().max() > 1e-3
+    torch.testing.assert_close(grads[0], 2 * grads[1], rtol=0, atol=0)

@@ -1,14 +1,18 @@
+import io
 import math
 from dataclasses import replace
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 import rheobase as rb
 from rheobase.losses import cross_entropy
 from rheobase.measure.audit import audit
 from rheobase.measure.audit_neurons import neuron_layers
+from rheobase.measure.audit_table import table
+from rheobase.measure.audit_training import Moment
 from rheobase.measure.audit_verdict import findings, verdicts
 
 RULES = ("bptt", "sltt", "ottt")
@@ -70,6 +74,32 @@ def test_a_dead_layer_is_found_with_the_layers_that_no_gradient_reaches():
     assert "lower its threshold" in findings(found)[0].text
     silent = next(finding for finding in findings(found) if finding.kind == "silent")
     assert "'0'" in silent.text
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_dead_net_is_not_called_aligned_for_its_readout_alone(rule):
+    """Where no neuron fires the readout's bias still learns, and every rule gives it the exact gradient."""
+    dead, alive = net(threshold=60.0, surrogate="triangle"), net()
+    dead[3].firing = dead[1].firing
+    found = audited(dead, [rule])
+    (verdict,) = verdicts(found)
+    assert found.rules[0].total.cosine == pytest.approx(1)
+    assert verdict.state == "aligned where there is a gradient"
+    assert verdict.causes == ("silent",)
+    assert verdict.text == f"{verdict.state}: 1.00; hardly any reaches '0', '2', not even the exact one"
+    assert told(audited(alive, [rule]))[rule].state == "aligned"
+
+
+def test_without_any_gradient_the_table_and_the_verdict_say_so_in_words():
+    dead = net(threshold=60.0, surrogate="triangle")
+    dead[3].firing = dead[1].firing
+    dead[4].bias = None
+    found = audited(dead, ["sltt"])
+    assert told(found)["sltt"].state == "no gradient"
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(table([Moment("start", 0, found)]))
+    assert "no gradient" in shown.getvalue()
+    assert "nan" not in shown.getvalue()
 
 
 def test_a_saturated_layer_is_found():

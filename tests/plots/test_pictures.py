@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import rheobase as rb
-from rheobase import plots
+from rheobase import measure, plots
 from rheobase.events.events import Events
 from rheobase.losses import cross_entropy
 from rheobase.plots.events import coloured
@@ -214,6 +215,13 @@ def test_event_frames_put_time_in_order_and_long_sequences_in_groups() -> None:
     assert [panel.get_title() for panel in plots.event_frames(xs[:2]).axes] == ["step 0", "step 1"]
 
 
+def test_titles_stand_for_the_steps_and_there_is_one_for_each_picture() -> None:
+    xs = torch.zeros(4, 1, 2, 3, 3)
+    assert [panel.get_title() for panel in plots.event_frames(xs, frames=2, titles=["a", "b"]).axes] == ["a", "b"]
+    with pytest.raises(ValueError, match="2 titles, one for each picture, got 3"):
+        plots.event_frames(xs, frames=2, titles="abc")
+
+
 def test_events_that_brighten_are_red_those_that_darken_blue_and_nothing_is_white() -> None:
     from matplotlib.colors import to_rgb
 
@@ -374,8 +382,47 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "rates": lambda: plots.firing_rates(recorded()),
     "confusion": lambda: plots.confusion(torch.arange(3), torch.arange(3)),
     "frames": lambda: plots.event_frames(torch.ones(3, 2, 4, 4)),
+    "audit": lambda: plots.audit(audited()),
     "cost": lambda: plots.cost_against_steps({"a": [plots.Cost(1, 1.0, 1)]}),
 }
+
+
+def test_an_audit_is_drawn_as_the_command_draws_it() -> None:
+    found = audited()
+    heat, _, losses = plots.audit(found, "digits").axes
+    assert heat.get_title(loc="left") == "cosine to the exact gradient, batches: 2"
+    cosines = [f"{rule.of_layers[layer].cosine:.2f}" for layer in found.layers for rule in found.rules[:2]]
+    assert [text.get_text() for text in heat.texts][: len(cosines)] == cosines
+    assert len(losses.patches) == 8
+    moments = [measure.Moment(title, epoch, found) for epoch, title in enumerate(("start", "end"))]
+    first, last, *_ = plots.audit(moments).axes
+    assert (first.get_title(loc="left")[-5:], last.get_title(loc="left")[-3:]) == ("start", "end")
+
+
+def test_an_audit_of_which_every_rule_refused_is_no_picture() -> None:
+    refused = replace(audited(), rules=(measure.RuleAudit("no", refusal="no"),))
+    with pytest.raises(ValueError, match="every rule refused"):
+        plots.audit(refused)
+
+
+def audited() -> measure.Audit:
+    draw = torch.Generator().manual_seed(0)
+    batches = [(torch.rand(3, 4, 6, generator=draw), torch.arange(4) % 3) for _ in range(2)]
+    return measure.audit(net(), batches, ["sltt", "bptt"], loss=cross_entropy)
+
+
+def test_a_figure_of_ones_own_has_the_librarys_look_and_the_others_theirs() -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    with plots.figure(6, 2.5) as figure:
+        figure.subplots().set_title("mine")
+    own, plain = figure.axes[0], Figure().subplots()
+    assert figure.get_size_inches().tolist() == [6, 2.5]
+    assert own.get_title(loc="left") == "mine"
+    assert not own.spines["top"].get_visible()
+    assert plain.spines["top"].get_visible()
+    assert dict(matplotlib.rcParams) == before
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from rheobase.neurons import NEURONS
 from rheobase.recipes import RECIPES
+from rheobase.rules import RULES, LastSteps, Online
+from rheobase.surrogates import SURROGATES
 from rheobase.training import Experiment, sources
 from rheobase.training.environment import CUBLAS, deterministic, differences, environment, peak_memory
 from rheobase.training.resolved import resolved
@@ -175,6 +178,26 @@ def test_a_resolved_experiment_names_the_defaults_and_is_the_same_experiment():
     assert "hidden=" in full["model"]
     assert "decay=" in full["neuron"]
     assert "scale='mean'" in full["rule"]
+
+
+@pytest.mark.parametrize("neuron", [*NEURONS, *(f"lif(surrogate={name})" for name in SURROGATES)])
+def test_a_resolved_neuron_is_read_as_the_neuron_that_it_is(neuron):
+    short = Experiment(neuron=neuron)
+    again = Experiment(neuron=resolved(short)["neuron"])
+    assert repr(again.make_neuron()()) == repr(short.make_neuron()())
+
+
+@pytest.mark.parametrize("rule", [*RULES, "sltt(steps=2)", "s-tllr(signal=dfa, last=2)", "bptt(checkpoint=True)"])
+def test_a_resolved_rule_is_read_as_the_rule_that_it_is(rule):
+    short = Experiment(rule="truncated-bptt(horizon=2)" if rule == "truncated-bptt" else rule, chunk=2)
+    again = Experiment(rule=resolved(short)["rule"])
+    assert again.learning_rule() == short.learning_rule()
+    assert "chunk=2" in resolved(short)["rule"]
+
+
+def test_a_rule_without_a_name_is_resolved_to_what_it_prints():
+    rule = Online(schedule=LastSteps(2))
+    assert resolved(Experiment(rule=rule))["rule"] == repr(rule)
 
 
 @pytest.mark.parametrize("name", ["sltt-cifar10", "ottt-cifar10-dvs", "s-tllr-shd"])

@@ -32,7 +32,12 @@ class Tutorials:
         done = subprocess.run(
             [sys.executable, "-W", "error" if strict else "ignore", str(RUNNING), name, settings],
             cwd=self.here,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(self.room)},
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "TMPDIR": str(self.room),
+                "RHEOBASE_CACHE": str(self.here.with_name("kept")),
+            },
             capture_output=True,
             text=True,
         )
