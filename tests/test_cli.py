@@ -44,6 +44,13 @@ def test_a_comparison_prints_a_table_and_writes_json_and_a_picture(tmp_path, cap
     assert (folder / "compare.png").stat().st_size > 10_000
 
 
+def test_where_every_rule_refuses_a_comparison_says_why(tmp_path, capsys):
+    asked = ["compare", "truncated-bptt(horizon=1)", *SMALL, "--chunk", "4", "--out", str(tmp_path)]
+    assert main(asked) == 0
+    assert "got chunk=4" in " ".join(capsys.readouterr().out.split())
+    assert "got chunk=4" in (tmp_path / "report.html").read_text()
+
+
 class Terminated(Silent):
     """Sends SIGTERM in the second epoch of the second rule."""
 

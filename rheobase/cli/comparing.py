@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from rheobase import measure
+from rheobase import measure, plots
 from rheobase.cli.commands import interrupted
 from rheobase.cli.flags import (
     DEFAULT,
@@ -26,7 +26,6 @@ from rheobase.cli.flags import (
 from rheobase.cli.reporting import told
 from rheobase.cli.screen import WIDE, fail
 from rheobase.measure.comparison import place_of
-from rheobase.measure.figure import write_figure
 from rheobase.measure.table import refusals, table
 from rheobase.report import write_report
 from rheobase.training import ConsoleProgress, Experiment, Interrupted
@@ -111,10 +110,11 @@ class Comparison:
         for refusal in refusals(rows):
             console.print(f"[red]{escape(refusal)}[/]", highlight=False)
         write_json(folder / "results.json", found)
-        try:
-            write_figure(folder / "compare.png", rows, self.title)
-        except ImportError as error:
-            fail(error)
+        if any(row.runs for row in rows):
+            try:
+                plots.save(plots.comparison(rows, self.title), folder / "compare.png")
+            except ImportError as error:
+                fail(error)
         console.print(f"Written to {folder}.", highlight=False, markup=False, soft_wrap=True)
         told(console, write_report([folder]))
         return 0

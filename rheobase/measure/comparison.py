@@ -77,14 +77,11 @@ def compare(
     folder: gets the run of each rule and seed, as `fit` writes it. Called again after it was stopped, the same
         comparison takes up what is there and loses nothing.
 
-    Raises ValueError for an unknown rule, and for a run in `folder` with other settings. A rule that refuses the
-    model, or diverges, gets a row that says so.
+    Raises ValueError for an unknown rule, FileExistsError for a run in `folder` with other settings. A rule that
+    refuses the model, or diverges, gets a row that says so.
     """
     for rule in rules:
         rule_named(rule)
-        if folder is not None:
-            for seed in seeds:
-                require_same(replace(base, rule=rule, seed=seed), place_of(folder, rule, seed))
     data, show = base.load_data(), progress or (lambda _: Silent())
     return tuple(measured(base, rule, data, seeds, show, folder) for rule in rules)
 
@@ -92,11 +89,6 @@ def compare(
 def place_of(folder: Path, rule: str, seed: int) -> Path:
     """Where `compare` has the run of a rule and a seed."""
     return folder / f"{re.sub(r'[^A-Za-z0-9.=_-]+', '-', rule).strip('-')}-seed{seed}"
-
-
-def require_same(experiment: Experiment, place: Path) -> None:
-    if (place / CHECKPOINT).is_file() and read_experiment(place) != experiment:
-        raise ValueError(f"{place} holds a run with other settings: name another folder for this comparison.")
 
 
 def measured(
@@ -131,9 +123,11 @@ def measured(
 
 def trained(experiment: Experiment, data: Data | FlowData, progress: Progress, place: Path | None) -> Report:
     """The run in `place`, new or from where it stopped."""
-    if place is not None and (place / CHECKPOINT).is_file():
-        return resume(place, progress, data=data)
-    return fit(experiment, place, progress, data=data, overwrite=True)
+    if place is None or not (place / CHECKPOINT).is_file():
+        return fit(experiment, place, progress, data=data, overwrite=True)
+    if read_experiment(place) != experiment:
+        raise FileExistsError(f"{place} holds a run with other settings: name another folder for this comparison.")
+    return resume(place, progress, data=data)
 
 
 def first_batch(experiment: Experiment, data: Data | FlowData) -> tuple[nn.Module, Tensor, Tensor]:

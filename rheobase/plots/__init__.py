@@ -1,6 +1,7 @@
 """Pictures: functions of data that return a matplotlib figure; `save` writes it. Needs the extra `plot`."""
 
 from rheobase.plots.audits import audit
+from rheobase.plots.comparisons import comparison
 from rheobase.plots.confusion import confusion, confusion_counts
 from rheobase.plots.costs import Cost, benchmark_costs, cost_against_steps
 from rheobase.plots.curves import learning_curves
@@ -15,6 +16,7 @@ __all__ = [
     "Cost",
     "audit",
     "benchmark_costs",
+    "comparison",
     "confusion",
     "confusion_counts",
     "cost_against_steps",

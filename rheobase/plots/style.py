@@ -122,3 +122,9 @@ def counted(number: int, thing: str) -> str:
 def spaced(number: int) -> str:
     """A number whose thousands are seen."""
     return f"{number:,}".replace(",", " ")
+
+
+def two_lines(rule: str, longest: int) -> str:
+    """A rule of more letters than that, broken before its options."""
+    name, bracket, options = rule.partition("(")
+    return f"{name}\n{bracket}{options}" if len(rule) > longest else rule

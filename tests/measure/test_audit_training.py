@@ -12,7 +12,6 @@ from torch import nn
 
 import rheobase as rb
 from rheobase.measure.audit import Audit, RuleAudit
-from rheobase.measure.audit_figure import audit_figure
 from rheobase.measure.audit_files import results, write_audit
 from rheobase.measure.audit_paths import Likeness, Path, Paths
 from rheobase.measure.audit_sums import Figures
@@ -169,7 +168,7 @@ def test_the_picture_shows_every_layer_and_rule_at_the_first_and_last_moment(lay
         Moment("start", 0, invented(layers, rules, 0.25)),
         Moment("epoch 9", 9, invented(layers, rules, math.nan)),
     ]
-    first, last, _, curves, losses = audit_figure(moments, "title").axes
+    first, last, _, curves, losses = rb.plots.audit(moments, "title").axes
     assert [text.get_text() for text in first.texts] == ["0.25"] * 2 * (layers + 1)
     assert {text.get_text() for text in last.texts} == {"none"}
     assert [label.get_text() for label in first.get_yticklabels()][-1] == "all"
@@ -180,7 +179,7 @@ def test_the_picture_shows_every_layer_and_rule_at_the_first_and_last_moment(lay
 
 
 def test_one_moment_has_one_heat_map_and_no_curves():
-    figure = audit_figure([Moment("start", 0, invented(3, ["sltt"], 0.9))], "title")
+    figure = rb.plots.audit([Moment("start", 0, invented(3, ["sltt"], 0.9))], "title")
     heat, _, losses = figure.axes
     assert heat.get_title(loc="left").endswith("start")
     assert len(losses.patches) == 4

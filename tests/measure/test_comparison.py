@@ -7,8 +7,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from rheobase import plots
 from rheobase.measure import compare, default_rules, results
-from rheobase.measure.figure import write_figure
 from rheobase.measure.table import refusals, size, table
 from rheobase.rules import RULES
 from rheobase.training import Experiment, Interrupted, Silent, fit, rule_named
@@ -70,9 +70,9 @@ def test_a_rule_that_refuses_is_shown_with_its_reason_and_stops_nothing(rows):
     assert "±" in shown(rows)
 
 
-def test_a_rule_that_refuses_the_settings_stops_nothing_either():
+def test_a_rule_that_refuses_the_settings_stops_nothing_either(tmp_path):
     wide = replace(SMALL, chunk=4, epochs=1)
-    cut, bptt = compare(wide, ["truncated-bptt(horizon=1)", "bptt"])
+    cut, bptt = compare(wide, ["truncated-bptt(horizon=1)", "bptt"], folder=tmp_path)
     assert cut.refusal is not None
     assert "chunk" in cut.refusal
     assert bptt.refusal is None
@@ -117,8 +117,8 @@ def test_a_comparison_that_was_stopped_takes_up_what_is_there(rows, tmp_path):
 
 def test_runs_with_other_settings_are_not_taken_for_this_comparison(tmp_path):
     compare(SMALL, ["bptt"], folder=tmp_path)
-    with pytest.raises(ValueError, match="bptt-seed0 holds a run with other settings"):
-        compare(replace(SMALL, learning_rate=0.02), ["sltt", "bptt"], folder=tmp_path)
+    with pytest.raises(FileExistsError, match="bptt-seed0 holds a run with other settings"):
+        compare(replace(SMALL, learning_rate=0.02), ["bptt", "sltt"], folder=tmp_path)
     assert not (tmp_path / "sltt-seed0").exists()
 
 
@@ -136,14 +136,19 @@ def test_the_results_are_json_and_say_where_they_come_from(rows):
 
 
 def test_the_picture_is_a_png_also_when_a_rule_refused(rows, tmp_path):
-    write_figure(tmp_path / "compare.png", rows, "title")
+    plots.save(plots.comparison(rows, "title"), tmp_path / "compare.png")
     assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_there_is_no_picture_where_every_rule_refused(rows):
+    with pytest.raises(ValueError, match="every rule refused"):
+        plots.comparison([row for row in rows if row.refusal])
 
 
 def test_without_matplotlib_the_error_says_what_to_install(rows, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"rheobase\[plot\]"):
-        write_figure(tmp_path / "compare.png", rows, "title")
+        plots.save(plots.comparison(rows, "title"), tmp_path / "compare.png")
 
 
 @pytest.mark.parametrize("steps", [1, 3, 8, 100])

@@ -2,30 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rheobase.measure.comparison import Row, RuleRun
 from rheobase.measure.table import size
 from rheobase.metrics import ACCURACY, Metric
-from rheobase.plots.style import COLOURS, GREY, new_figure, save, styled, whole_numbers
+from rheobase.plots.style import COLOURS, GREY, new_figure, styled, two_lines, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write_figure(path: Path, rows: Sequence[Row], title: str) -> None:
-    """Writes a PNG: accuracy, time, memory and cosine for each rule, and the learning curves.
-
-    Rules that refused are left out. Raises ImportError, saying what to install, without matplotlib.
-    """
-    save(comparison(rows, title), path)
-
-
 @styled
-def comparison(rows: Sequence[Row], title: str) -> "Figure":
-    """Accuracy, time, memory and cosine for each rule that did not refuse, and the learning curves."""
+def comparison(rows: Sequence[Row], title: str = "") -> "Figure":
+    """What `rheobase compare` draws of the rows that `measure.compare` returns: accuracy, time, memory and cosine for
+    each rule, and the learning curves. Rules that refused are left out.
+    """
     shown = [row for row in rows if row.memory is not None]
+    if not shown:
+        raise ValueError("Nothing to draw: every rule refused; `refusal` of each row says why.")
     figure = new_figure(12, 4.0 + 0.32 * len(shown))
     figure.suptitle(title)
     upper, lower = figure.subfigures(2, 1, height_ratios=[1 + 0.32 * len(shown), 3.2])
@@ -34,13 +29,13 @@ def comparison(rows: Sequence[Row], title: str) -> "Figure":
         draw(panel, shown)
         panel.tick_params(axis="y", length=0)
         panel.set_ylim(len(shown) - 0.4, -0.6)
-    panels[0].set_yticks(range(len(shown)), [two_lines(row.rule) for row in shown], fontsize=9)
+    panels[0].set_yticks(range(len(shown)), [two_lines(row.rule, 16) for row in shown], fontsize=9)
     by_epoch, by_time = lower.subplots(1, 2, sharey=True)
     draw_curves(by_epoch, shown, lambda run: [float(epoch.epoch) for epoch in run.report.epochs], "epoch")
     draw_curves(
         by_time, shown, lambda run: list(accumulate(e.seconds for e in run.report.epochs)), "seconds of training"
     )
-    metric = shown[0].runs[0].report.metric if shown else ACCURACY
+    metric = shown[0].runs[0].report.metric
     by_epoch.set_ylabel(f"validation {named(metric)}" if metric == ACCURACY else "validation score")
     whole_numbers(by_epoch.xaxis)
     by_time.legend()
@@ -119,12 +114,6 @@ def draw_curves(panel: Any, rows: Sequence[Row], along: Callable[[RuleRun], list
 
 def named(metric: Metric) -> str:
     return f"{metric.name}, {metric.unit}".rstrip(", ")
-
-
-def two_lines(rule: str) -> str:
-    """A rule with long options, broken before them."""
-    name, bracket, options = rule.partition("(")
-    return f"{name}\n{bracket}{options}" if len(rule) > 16 else rule
 
 
 def colours(rows: Sequence[Row]) -> list[str]:
