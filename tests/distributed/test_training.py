@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 from distributed.launch import TESTS, torchrun
-from distributed.unreached import experiment
+from distributed.unreached import experiment, partly
 
+from rheobase.models import MODELS
 from rheobase.training import fit
 
 pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'rheobase[digits]'")
@@ -22,7 +23,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[str, 
     return done.stdout, [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-def test_parameters_that_no_gradient_reaches_do_not_decay_as_in_one_process(told: Any) -> None:
+def test_parameters_that_no_gradient_reaches_do_not_decay_as_in_one_process(
+    told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "partly", partly)
     alone = fit(experiment()).model.state_dict()
     for found in (each["whole"] for each in told[1]):
         assert torch.equal(found["unused"], torch.ones(4))

@@ -38,7 +38,6 @@ def partly(shape: object, classes: int, alarm: int = -1) -> Partly:
     return made
 
 
-MODELS["partly"] = partly
 DATA = "digits(steps=1, limit=80, evaluation_limit=70)"  # 7 batches of evaluation: 4 for the first process
 
 
@@ -64,6 +63,7 @@ def stopped(folder: Path, here: World, alarm: int) -> dict[str, Tensor]:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
+    MODELS["partly"] = partly
     with world("cpu") as here:
         found = {"whole": dict(fit(experiment(), world=here).model.state_dict())}
         for alarm in (3, 11):  # within the first evaluation, and within that of the test part

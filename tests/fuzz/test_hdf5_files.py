@@ -11,7 +11,7 @@ pytest.importorskip("h5py", reason="needs h5py: pip install 'rheobase[events]'")
 
 
 def test_a_damaged_file_is_read_or_refused_by_name_and_never_hangs_or_crashes(tmp_path):
-    for name, codes in apart(outcomes, tmp_path).items():
+    for name, codes in apart(outcomes.__module__, "outcomes", tmp_path).items():
         assert set(codes) == {str(READ), str(REFUSED)}, (name, codes)
         assert sum(codes.values()) == FILES
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from torch import nn
-from training.killing import die, in_child
+from training.killing import KILLS, die, in_child
 
 import rheobase as rb
 from rheobase.cli import main
@@ -27,7 +27,6 @@ from rheobase.training.checkpoints import Checkpoints
 from rheobase.training.files import CHECKPOINT, METRICS, REPORT, RESULT, WEIGHTS
 from rheobase.transforms import RandomCrop
 
-KILLS = 20
 TIMES = ("seconds", "samples_per_second", "peak_memory")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import rheobase
 
+KILLS = 20
 TESTS = Path(__file__).parent.parent
 SAVING = tuple(str(Path(rheobase.__file__).parent / "training" / name) for name in ("files.py", "checkpoints.py"))
 
@@ -56,15 +57,15 @@ def killed_at_line(number, work):
     return code != 0
 
 
-def apart(function, *arguments):
-    """What `function(*arguments)` of a module of tests returns, in an interpreter of its own, which may fork."""
+def apart(module, name, *arguments):
+    """What `name(*arguments)` of a module of tests returns, in an interpreter of its own, which may fork."""
     program = (
         "import importlib, json, sys, torch; torch.set_num_threads(1); module, name, *arguments = sys.argv[1:]; "
         "print(json.dumps(getattr(importlib.import_module(module), name)(*arguments)))"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", program, function.__module__, function.__name__, *map(str, arguments)],
+        [sys.executable, "-c", program, module, name, *map(str, arguments)],
         capture_output=True, text=True, env=environment, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

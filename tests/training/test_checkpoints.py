@@ -172,7 +172,7 @@ def accidents(folder):
 @pytest.fixture(scope="module")
 def after(tmp_path_factory):
     folder = tmp_path_factory.mktemp("accidents")
-    return apart(accidents, folder) | {"folder": folder}
+    return apart(__name__, "accidents", folder) | {"folder": folder}
 
 
 def test_wherever_writing_is_killed_the_newest_or_the_one_before_is_whole_and_nothing_stays_behind(after):

@@ -1,8 +1,7 @@
 """A run that is killed, damaged or told to stop, and then resumed, ends as one that never was: bit by bit."""
 
 import pytest
-from training.killed_runs import KILLS, accidents
-from training.killing import apart
+from training.killing import KILLS, apart
 
 pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'rheobase[digits]'")
 pytestmark = pytest.mark.slow
@@ -10,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def after(tmp_path_factory):
-    return apart(accidents, tmp_path_factory.mktemp("runs"))
+    return apart("training.killed_runs", "accidents", tmp_path_factory.mktemp("runs"))
 
 
 def test_a_run_killed_at_twenty_random_moments_ends_as_if_it_never_stopped(after):
