@@ -14,6 +14,7 @@ from rheobase.datasets.download import FetchError
 from rheobase.datasets.fetch import fetch
 from rheobase.datasets.integrity import inspected, whereabouts
 from rheobase.datasets.published import PUBLISHED, folders, how_to_get, published
+from rheobase.units import size
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
 
@@ -24,14 +25,12 @@ class List:
 
     def run(self) -> int:
         console = Console(highlight=False, soft_wrap=True)
-        console.print(f"[bold]{'set':<15} {'download':>9}  {'licence':<38} folder[/]")
+        console.print(f"[bold]{'set':<15} {'download':>10}  {'licence':<38} folder[/]")
         for name, source in PUBLISHED.items():
             found = whereabouts(source, folders(name, None))
             place = escape(str(found)) if found else "[dim]not found[/]"
-            size = source.download_size
-            console.print(
-                f"[cyan]{name:<15}[/] {readable(size) if size else '?':>9}  {escape(source.licence):<38} {place}"
-            )
+            download = size(source.download_size) if source.download_size else "?"
+            console.print(f"[cyan]{name:<15}[/] {download:>10}  {escape(source.licence):<38} {place}")
         return 0
 
 
@@ -109,13 +108,3 @@ Action = (
 def data(action: Annotated[Action, tyro.conf.arg(name="")]) -> int:
     """Published data sets: list, check or fetch them."""
     return action.run()
-
-
-def readable(size: int) -> str:
-    """Bytes as "11.6 MB"."""
-    value, unit = float(size), "B"
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            break
-        value /= 1000
-    return f"{value:.1f} {unit}"

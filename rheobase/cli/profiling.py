@@ -21,7 +21,6 @@ from rheobase.measure.profile import Energy
 from rheobase.measure.profile import profile as profiled
 from rheobase.measure.profile_files import results, write_plan, write_profile
 from rheobase.measure.profile_table import Order, assumptions, layer_table, rule_table
-from rheobase.measure.table import size
 from rheobase.precision import Precision
 from rheobase.training import Experiment, load_run, rule_named
 from rheobase.training.choice import read_call
@@ -31,6 +30,7 @@ from rheobase.training.files import claim
 from rheobase.training.free_memory import free_bytes
 from rheobase.training.need import DENSE
 from rheobase.training.out_of_memory import SHARE
+from rheobase.units import size
 
 Run = Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")]
 MOMENTS = {"adam": 2, "adamw": 2}

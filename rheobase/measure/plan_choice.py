@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rheobase.measure.table import size
+from rheobase.units import size
 
 
 @dataclass(frozen=True)

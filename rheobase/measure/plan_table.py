@@ -7,8 +7,7 @@ from rich.table import Table
 
 from rheobase.measure.plan import Plan
 from rheobase.measure.plan_choice import Choice
-from rheobase.measure.profile_table import short_time
-from rheobase.measure.table import size
+from rheobase.units import short_time, size
 
 
 def plan_table(found: Plan) -> Table:

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rheobase.measure.profile import LayerProfile, Profile
-from rheobase.measure.table import size
+from rheobase.units import energy, short, short_time, size
 
 Order = Literal["place", "cost"]
 TITLES = (
@@ -83,24 +83,3 @@ def assumptions(found: Profile) -> str:
         f"One sample, {found.steps} steps. Energy: {prices.mac:g} pJ a MAC, {prices.ac:g} pJ an AC, {prices.update:g} "
         f"pJ a neuron's update, no data moved. Without spikes the synapses would take {dense}."
     )
-
-
-def short(count: float) -> str:
-    """With a prefix of 1000, three digits."""
-    for unit in ("", " k", " M", " G"):
-        if count < 999.5:
-            return f"{count:.3g}{unit}"
-        count /= 1000
-    return f"{count:.3g} T"
-
-
-def energy(picojoules: float) -> str:
-    for unit in ("pJ", "nJ", "uJ", "mJ"):
-        if picojoules < 999.5:
-            return f"{picojoules:.3g} {unit}"
-        picojoules /= 1000
-    return f"{picojoules:.3g} J"
-
-
-def short_time(seconds: float) -> str:
-    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rheobase.measure.comparison import Row, RuleRun
+from rheobase.units import size
 
 TITLES = (
     "test\n{metric}",
@@ -52,12 +53,3 @@ def with_spread(row: Row, value: Callable[[RuleRun], float], form: str, unit: st
 
 def refusals(rows: Sequence[Row]) -> list[str]:
     return [f"{row.rule}: {row.refusal}" for row in rows if row.refusal is not None]
-
-
-def size(count: float) -> str:
-    """Bytes with a unit of 1024."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"

@@ -5,9 +5,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from rheobase.measure.comparison import Row, RuleRun
-from rheobase.measure.table import size
 from rheobase.metrics import ACCURACY, Metric
 from rheobase.plots.style import COLOURS, GREY, new_figure, styled, two_lines, whole_numbers
+from rheobase.units import size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rheobase.plots.style import look, new_figure, styled
+from rheobase.units import in_unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "os^Dv<>p"  # lines that coincide are told apart by them
-UNITS = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ def scaled(panel: Any, all_steps: Sequence[int], form: Callable[[float], str]) -
 
 
 def size(count: float) -> str:
-    """Bytes with a unit of 1000."""
-    unit, factor = next(((u, f) for u, f in reversed(UNITS) if count >= f), UNITS[0])
-    return f"{count / factor:g} {unit}"
+    """Bytes with a unit of 1000, for which ticks at powers of ten are round."""
+    value, unit = in_unit(count, ("B", "kB", "MB", "GB"))
+    return f"{value:g} {unit}"
 
 
 def benchmark_costs(

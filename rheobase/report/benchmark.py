@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rheobase.measure.table import size
 from rheobase.report.bars import Bar, bar_chart
 from rheobase.report.html import Markup, code, element, folded, joined, listed, paragraph
 from rheobase.report.lines import Axes, Line, line_chart
@@ -13,6 +12,7 @@ from rheobase.report.records import OURS, Bench, Case, Key, Place, benches
 from rheobase.report.table import Cell, Row, table
 from rheobase.report.texts import NONE, brief, bytes_cell, cell, day, versions
 from rheobase.training.history import mapping
+from rheobase.units import size
 
 LIBRARIES = (OURS, "SpikingJelly", "plain PyTorch")  # their order gives their colours
 SHOWN = 12  # lines of a chart over T

@@ -7,7 +7,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from rheobase.measure.table import size
 from rheobase.metrics import Metric
 from rheobase.report.bars import Bar, Dots, bar_chart, dot_chart
 from rheobase.report.compared import EXACT, Found, exact_of, found_in, headline
@@ -19,6 +18,7 @@ from rheobase.report.page import Chapter, Section
 from rheobase.report.table import Cell, Row, table
 from rheobase.report.texts import NONE, bytes_cell, cell, day, lasted, metric_named, span_cell
 from rheobase.training.history import mapping, number, text
+from rheobase.units import size
 
 DRAWN = ("compare.png",)
 Along = Callable[[Sequence[Mapping[str, Any]]], list[float]]  # from epochs to places along an axis

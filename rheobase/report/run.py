@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rheobase.measure.table import size
 from rheobase.report.html import Markup, code, element, folded, joined, listed, paragraph
 from rheobase.report.lines import Axes, Line, Point, line_chart
 from rheobase.report.origin import environment, pictures, settings
@@ -14,6 +13,7 @@ from rheobase.report.table import Cell, Row, table
 from rheobase.report.texts import NONE, bytes_cell, cell, day, lasted, share
 from rheobase.training.health import DEAD, SATURATED
 from rheobase.training.history import PastRun, mapping, number, read_run, text
+from rheobase.units import size
 
 DRAWN = ("curves.png", "learning_curves.png")
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rheobase.measure.table import size
 from rheobase.metrics import ACCURACY, METRICS, Metric
 from rheobase.report.table import Cell
 from rheobase.training.history import mapping, text
 from rheobase.training.progress import clock
+from rheobase.units import size
 
 NONE = "-"
 

@@ -16,6 +16,7 @@ from rheobase.sequence import Target
 from rheobase.training.experiment import rule_text
 from rheobase.training.free_memory import free_bytes, let_go
 from rheobase.training.need import Need, knobs, need
+from rheobase.units import size
 
 _SIGNS = (
     "DefaultCPUAllocator: can't allocate memory",
@@ -60,7 +61,7 @@ def what_would_fit(
     free = free_bytes(xs.device)
     if limit_bytes is None and free is not None and free < _LEAST:
         return (
-            f"Out of memory: {_size(free)} are free, too little to measure what would fit. Try, best first, "
+            f"Out of memory: {size(free)} are free, too little to measure what would fit. Try, best first, "
             "bptt(checkpoint=True), sltt, a smaller batch."
         )
     with apart():
@@ -70,11 +71,11 @@ def what_would_fit(
 def _report(model: nn.Module, rule: Rule, xs: Tensor, target: Target, loss: Loss, free: int | None) -> str:
     samples, usual = xs.shape[1], need(model, rule, xs, target, loss)
     batch = f"a batch of {samples} samples, {len(xs)} steps each"
-    have = "nobody knows how much is free" if free is None else f"{_size(free)} are free"
+    have = "nobody knows how much is free" if free is None else f"{size(free)} are free"
     if usual is None:
         head = f"Out of memory: {batch}; {have}, and not even {min(2, samples)} samples fit under {rule_text(rule)}."
     else:
-        head = f"Out of memory: {batch}, needs about {_size(usual.at(samples))} under {rule_text(rule)}; {have}."
+        head = f"Out of memory: {batch}, needs about {size(usual.at(samples))} under {rule_text(rule)}; {have}."
     most = None if free is None else SHARE * free
     fitting = list(_fitting(model, rule, usual, xs, target, loss, most))
     if not fitting:
@@ -93,16 +94,16 @@ def _fitting(
             found = need(model, other, xs, target, loss)
         except (ValueError, TypeError):
             continue  # the rule cannot train this model
-        size = math.inf if found is None else found.at(samples)
-        if size > (math.inf if most is None else most) or (usual is not None and size >= usual.at(samples)):
+        needed = math.inf if found is None else found.at(samples)
+        if needed > (math.inf if most is None else most) or (usual is not None and needed >= usual.at(samples)):
             continue
         has_exact = has_exact or is_exact
-        yield f"{_flags(other, rule)}: about {_size(size)}; {remark}"
+        yield f"{_flags(other, rule)}: about {size(needed)}; {remark}"
     if usual is not None:
         # Where it should have fitted, by what is known, half of it may.
         largest = samples // 2 if most is None or usual.at(samples) <= most else usual.samples_within(most)
         if largest:
-            yield f"--batch-size {largest}: about {_size(usual.at(largest))}; the largest batch for this rule"
+            yield f"--batch-size {largest}: about {size(usual.at(largest))}; the largest batch for this rule"
 
 
 def _alternatives(model: nn.Module, rule: Rule) -> Iterator[tuple[Rule, bool, str]]:
@@ -131,11 +132,3 @@ def _flags(rule: Rule, before: Rule) -> str:
     if not isinstance(chunk, int) or not (chunk != own or was_given):
         return f"--rule {shlex.quote(rule_text(rule))}"
     return f"--rule {shlex.quote(rule_text(replace(rule, chunk=own)))} --chunk {chunk}"  # type: ignore[type-var]
-
-
-def _size(count: float) -> str:
-    """Bytes in the unit that suits them."""
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count / 2**10:.3g} KiB"

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rheobase import plots
 from rheobase.measure import compare, default_rules, results
-from rheobase.measure.table import refusals, size, table
+from rheobase.measure.table import refusals, table
 from rheobase.rules import RULES
 from rheobase.training import Experiment, Interrupted, Silent, fit, rule_named
 
@@ -154,8 +154,3 @@ def test_without_matplotlib_the_error_says_what_to_install(rows, tmp_path, monke
 @pytest.mark.parametrize("steps", [1, 3, 8, 100])
 def test_the_default_rules_can_all_be_made(steps):
     assert [rule_named(rule) for rule in default_rules(steps)]
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 * 2**30, "3.00 GiB")])
-def test_sizes_have_units_of_1024(count, text):
-    assert size(count) == text
