@@ -88,7 +88,7 @@ def of_net(results: Results, net: str, pictures: list[str]) -> Iterator[str]:
     def seconds(allocator: str) -> Cell:
         def cell(steps: int, key: str) -> str:
             timing = results.times.get(places[steps], {}).get(key)
-            if timing is None or not timing.relative:
+            if timing is None or not timing.seconds:
                 return MISSING if timing is None else timing.status
             return f"{timing.seconds[allocator]:.3g}" if allocator in timing.seconds else MISSING
 

@@ -53,7 +53,7 @@ class Results:
     def keys(self, net: str) -> list[str]:
         """The cases that ran on the network, in the order of the table of cases."""
         places = [(net, steps) for steps in self.steps(net)]
-        ran = {key for place in places for key, timing in self.times.get(place, {}).items() if timing.relative}
+        ran = {key for place in places for key, timing in self.times.get(place, {}).items() if timing.seconds}
         ran |= {key for place in places for key, row in self.memory.get(place, {}).items() if row["status"] == "ok"}
         order = [case.key for case in CASES]
         return sorted(ran, key=lambda key: order.index(key) if key in order else len(order))
@@ -109,7 +109,7 @@ def read_times(results: Results, place: Place, rows: list[dict[str, Any]]) -> No
     timed = [row for row in rows if "median" in row]
     keys = next((keys for keys in (REFERENCES, PLAIN_REFERENCES) if any(key_of(row) in keys for row in timed)), ())
     results.reference[place] = keys[0].split("/")[0] if keys else "nothing"
-    references: dict[int, float] = defaultdict(lambda: 1.0)
+    references = dict[int, float]()
     for group in {row["group"] for row in timed}:
         medians = [row["median"] for row in timed if row["group"] == group and key_of(row) in keys]
         if medians:
@@ -122,5 +122,7 @@ def read_times(results: Results, place: Place, rows: list[dict[str, Any]]) -> No
             continue
         same = [r for r in timed if key_of(r) == key_of(row) and r["allocator"] == row["allocator"]]
         timing.seconds[row["allocator"]] = same[0]["median"]
-        timing.relative[row["allocator"]] = mean(r["median"] / references[r["group"]] for r in same)
+        compared = [r for r in same if r["group"] in references or not keys]
+        if compared:
+            timing.relative[row["allocator"]] = mean(r["median"] / references.get(r["group"], 1.0) for r in compared)
     results.times[place] = found

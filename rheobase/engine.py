@@ -96,7 +96,7 @@ class Sweep:
         self.channels_last = prefers_channels_last(model)
         self._layout = channels_last if self.channels_last else lambda x: x
         self._kernels: dict[tuple[Neuron, torch.dtype], Kernel | None] = {}
-        self._folded = 1  # steps in the whole chunk
+        self._folded = self._samples = 1  # steps in the whole chunk, samples in each
         self._done: dict[nn.Module, int] = {}  # steps of the chunk that each module has computed
         self._names = {module: name for name, module in model.named_modules()}
         self._override = override(model, self._forward_of)
@@ -114,15 +114,28 @@ class Sweep:
         steady: the input is the same at all steps of the sequence, so what depends on it alone is computed once.
         """
         self.chunk = self._folded = len(xs)
-        size = xs.shape[1]
+        size = self._samples = xs.shape[1]
         self._done.clear()
-        x = self._once.input(xs, self._layout) if steady else self._layout(xs.flatten(0, 1))
+        inference = xs.is_inference() or torch.is_inference_mode_enabled()  # whose tensors hide changes in place
+        if steady and not inference:
+            x = self._once.input(xs, self._layout)
+        else:
+            x = self._layout(xs[0] if len(xs) == 1 else xs.flatten(0, 1))
+        version = None if inference else xs._version
         saving = self.packed.saving() if self.packed and torch.is_grad_enabled() else nullcontext()
         with saving, uncached(), viewing_any_layout(self.channels_last), self.wiring or nullcontext():
             output = self.model(x)
             if self.wiring and isinstance(output, Tensor):
                 self.wiring.arrive(OUTPUT, output)
         self._once.forget_given()
+        if not self._once.input_is_intact or not (inference or xs._version == version):
+            raise explained(
+                RuntimeError(
+                    "The model changes its input in place, which steps and passes to come would see changed. Use the "
+                    "form that returns a new tensor (x = x - y in place of x -= y, nn.ReLU() without inplace=True)."
+                ),
+                "model",
+            )
         if not isinstance(output, Tensor):
             raise explained(
                 TypeError(f"Expected the model to return one tensor, got {type(output).__name__}."), "model"
@@ -177,6 +190,15 @@ class Sweep:
     def folded(self, steps: list[Tensor]) -> Tensor:
         """The inverse of `unfolded`."""
         return steps[0] if len(steps) == 1 else torch.cat(steps)
+
+    def _apart(self, x: Tensor, *state: Tensor) -> Tensor:
+        """x, as a copy if its memory is that of a part of the state: the model may change x in place."""
+        if all(part.data_ptr() != x.data_ptr() for part in state):
+            return x
+        copy = x.clone()
+        if self.packed:
+            self.packed.add_copy(copy, x)
+        return copy
 
     def each_step(self, x: Tensor) -> Iterator[Tensor]:
         """The steps of x one by one, the chunk being that step alone meanwhile."""
@@ -265,14 +287,7 @@ class Sweep:
                 ),
                 "model",
             )
-        if current.dim() == 0 or len(current) % self.chunk:
-            raise explained(
-                ValueError(
-                    f"Expected a current of {self.chunk} steps at {self.name(neuron)!r}, one below the other, got "
-                    f"shape {list(current.shape)}. {ONE_STEP}"
-                ),
-                "model",
-            )
+        self._require_rows(neuron, current)
         self._use(neuron)
         self._used_once(neuron)
         if self.wiring:
@@ -280,7 +295,7 @@ class Sweep:
         dtype = current.dtype
         self.widest = max(self.widest, current.numel() * current.element_size() // self.chunk)
         fired = self.treatment.neuron(self, neuron, widened(current))
-        spikes = fired.to(dtype)
+        spikes = self._apart(fired, *self.states.get(neuron, ())).to(dtype)
         if self.packed and spikes is not fired:
             self.packed.add_copy(spikes, fired)
         if self.tap:
@@ -307,9 +322,22 @@ class Sweep:
         return self.treatment.other(self, module, plain, *inputs, **options)
 
     def _in_time(self, treat: Callable[..., Tensor], module: nn.Module, x: Tensor) -> Tensor:
+        self._require_rows(module, x)
         self._use(module)
         self._used_once(module)
         return treat(self, module, x)
+
+    def _require_rows(self, module: nn.Module, x: Tensor) -> None:
+        rows = 1 if self.chunk == 1 else self.chunk * self._samples
+        if x.dim() == 0 or len(x) % rows:
+            raise explained(
+                ValueError(
+                    f"Expected a current of {self.chunk} steps, {self._samples} samples each, at "
+                    f"{self.name(module)!r}, one below the other along the first axis, got shape "
+                    f"{list(x.shape)}. {ONE_STEP}"
+                ),
+                "model",
+            )
 
     def _used_once(self, module: nn.Module) -> None:
         if self._done[module] > self._folded:

@@ -80,7 +80,9 @@ def _computed(func: Callable[..., Any], args: tuple[Any, ...], options: Mapping[
         return func(*args, **options)
     given = (*args, *options.values())
     if func in _VIEWS and not isinstance(given[-1], torch.dtype):
-        return _copy(x.reshape(given[1].shape) if func is Tensor.view_as else x.reshape(*given[1:]), x)
+        y = x.reshape(given[1].shape) if func is Tensor.view_as else x.reshape(*given[1:])
+        # A reshape gives the axis of a single sample any stride, which PyTorch's batch norm takes for another order.
+        return _copy(x[...] if y.shape == x.shape else y, x)
     if func in _STRIDED and _is_channels_last(x):
         return _copy(func(_copy(x.contiguous(), x), *args[1:], **options), x)
     y = func(*args, **options)

@@ -5,6 +5,7 @@ the sum on, in one backward pass.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,15 @@ class Once:
     def __init__(self, value: Tensor) -> None:
         self.value = value
         self.leaf = at_least_float32(value.detach()).requires_grad_(value.requires_grad)  # its gradient is a sum
-        self._versions = value._version, self.leaf._version
+        self._versions = self._now()
 
     @property
     def is_intact(self) -> bool:
         """Whether no step has changed the value in place."""
-        return (self.value._version, self.leaf._version) == self._versions
+        return self._now() == self._versions
+
+    def _now(self) -> tuple[int, int] | None:
+        return None if self.value.is_inference() else (self.value._version, self.leaf._version)
 
     @property
     def gathered(self) -> Tensor:
@@ -90,12 +94,29 @@ class OnceStore:
         self._outputs_made.clear()
         self._weights.clear()
 
+    @property
+    def input_is_intact(self) -> bool:
+        """Whether no step has changed the input in place."""
+        return self._input is None or self._input.is_intact
+
     def forget_given(self) -> None:
         self._given.clear()
 
     def _give(self, once: Once, chunk: int) -> Tensor:
         # A concatenation keeps the memory order, which expanding and flattening does not.
-        steps = torch.cat([once.leaf] * chunk) if chunk > 1 else once.leaf.view_as(once.leaf)
+        steps: Tensor = torch.cat([once.leaf] * chunk) if chunk > 1 else _Shared.apply(once.leaf, [once.leaf.detach()])
         steps = steps.to(once.value.dtype)
         self._given[id(steps)] = steps, steps._version, once
         return steps
+
+
+class _Shared(torch.autograd.Function):
+    """The leaf's own memory (in a list: no input of autograd's), which the model may change in place, as no leaf."""
+
+    @staticmethod
+    def forward(ctx: Any, leaf: Tensor, value: list[Tensor]) -> Tensor:  # type: ignore[override]
+        return value[0]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rheobase.explained import explained
+
 _DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _HOPELESS = 2.0**-20  # a scale below it only stands for gradients that are not finite at any scale
 
@@ -65,9 +67,12 @@ class Precision:
         self._scaler.step(optimizer)
         self._scaler.update()
         if self.scale() < _HOPELESS:
-            raise RuntimeError(
-                f"The gradients are not finite in float16 at a loss scale of {before:g}, nor at any above it, so no "
-                'step was made: look for NaN in inputs or weights, or train in "bfloat16" or "float32".'
+            raise explained(
+                RuntimeError(
+                    f"The gradients are not finite in float16 at a loss scale of {before:g}, nor at any above it, so "
+                    'no step was made: look for NaN in inputs or weights, or train in "bfloat16" or "float32".'
+                ),
+                "numbers",
             )
         return self.scale() >= before
 

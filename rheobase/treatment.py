@@ -110,7 +110,7 @@ class Treatment:
                 )
             sweep.states[layer] = (output.detach() if sweep.cut else output,)
             outputs.append(output)
-        return sweep.folded(outputs)
+        return sweep._apart(sweep.folded(outputs), *sweep.states[layer])
 
     def joined(self, sweep: "Sweep", currents: Tensor, current: Tensor, recurrent: Tensor) -> Tensor:
         """The current of a recurrent layer's neurons; `current` is the present step of `currents`."""

@@ -33,6 +33,14 @@ def tensors(values: Iterable[Any]) -> Iterator[Tensor]:
             yield from tensors(value)
 
 
+def written(func: Callable[..., Any], args: tuple[Any, ...], out: Any) -> Iterator[Tensor]:
+    """The tensors that `func` made or wrote into, and of what the latter are views."""
+    for x in tensors(args[:1] if func is Tensor.__setitem__ else (out,)):
+        yield x
+        if args and x is args[0] and x._base is not None:
+            yield x._base
+
+
 class Wiring(TorchFunctionMode):
     """While active, every tensor carries its origins through whatever the model computes."""
 
@@ -49,11 +57,12 @@ class Wiring(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if isinstance(out, (Tensor, tuple, list)):
+        made = list(written(func, args, out))
+        if made:
             given = tensors((args, (kwargs or {}).values()))
             sources = frozenset[nn.Module]().union(*(origins(x) for x in given))
-            for x in tensors((out,)):
-                _mark(x, sources)
+            for x in made:
+                _mark(x, sources | origins(x))
         return out
 
     def arrive(self, module: nn.Module, x: Tensor) -> None:

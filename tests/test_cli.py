@@ -4,10 +4,11 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 
-from rheobase.cli import comparing, main
+from rheobase.cli import comparing, flags, main
 from rheobase.cli.completing import flags_of
 from rheobase.cli.dispatch import COMMANDS
 from rheobase.rules import RULES
@@ -85,6 +86,57 @@ def test_an_overwritten_comparison_takes_up_nothing_of_the_old_one(tmp_path):
     assert main(["compare", "bptt", *SMALL, "--learning-rate", "0.02", "--out", str(tmp_path), "--overwrite"]) == 0
     config = json.loads((tmp_path / "bptt-seed0" / "config.json").read_text())
     assert config["experiment"]["learning_rate"] == 0.02
+
+
+@pytest.mark.parametrize(
+    "wrong", [["slt"], ["bptt", "--data", "mnist(root='nowhere')"], ["bptt", "--model", "convnet"],
+              ["bptt", "--weights", "nowhere"]],
+)  # fmt: skip
+def test_a_refused_comparison_leaves_no_folder_and_takes_nothing_from_one(wrong, tmp_path, capsys):
+    folder = tmp_path / "c"
+    assert main(["compare", *wrong, "--out", str(folder)]) == 2
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "comparison.json").write_text("{}")
+    assert main(["compare", *wrong, "--out", str(folder), "--overwrite"]) == 2
+    assert (folder / "comparison.json").read_text() == "{}"
+
+
+def test_a_run_in_place_of_a_comparison_is_what_resume_goes_on_with(tmp_path, capsys):
+    for name in ("comparison.json", "results.json", "compare.png"):
+        (tmp_path / name).write_text("{}")
+    assert main(["train", *SMALL, "--out", str(tmp_path), "--overwrite"]) == 0
+    capsys.readouterr()
+    assert main(["resume", str(tmp_path)]) == 0
+    assert "test accuracy" in capsys.readouterr().out
+
+
+def test_commands_that_start_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 2, 12, 0, 0)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(flags, "datetime", Noon)
+    for seed in ("0", "1", "2"):
+        assert main(["train", *SMALL, "--seed", seed]) == 0
+    runs = {folder.name: json.loads((folder / "config.json").read_text()) for folder in (tmp_path / "runs").iterdir()}
+    assert {name: config["experiment"]["seed"] for name, config in runs.items()} == {
+        "20260102-120000-digits-bptt": 0, "20260102-120000-digits-bptt-2": 1, "20260102-120000-digits-bptt-3": 2,
+    }  # fmt: skip
+
+
+def test_a_folder_that_looks_like_markup_is_shown_and_advised_as_it_is(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "a [red]b[" / "]"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Loop, "_score", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(["train", *SMALL, "--out", str(folder)]) == 130
+    said = capsys.readouterr()
+    assert said.out.rstrip().endswith(f"mlp(hidden=[12]): {folder}")
+    assert f"go on with `rheobase resume '{folder}'`" in said.err
+    assert main(["resume", str(folder)]) == 0
+    assert f"Written to {folder}." in capsys.readouterr().out
 
 
 def test_without_matplotlib_a_comparison_still_has_its_table_and_json(tmp_path, capsys, monkeypatch):

@@ -30,7 +30,7 @@ def test_the_list_has_every_set_with_size_licence_and_folder(home, capsys):
     assert main(["data", "list"]) == 0
     lines = lines_of(capsys)
     assert lines.keys() >= PUBLISHED.keys()
-    assert "170.5 MB" in lines["cifar10"]
+    assert "162.6 MiB" in lines["cifar10"]
     assert str(home / "sets" / "cifar10" / "cifar-10-batches-py") in lines["cifar10"]
     assert "after registration" in lines["imagenet"]
     for name in ("imagenet", "cifar100", "shd"):

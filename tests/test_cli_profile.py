@@ -32,6 +32,21 @@ def test_a_profile_shows_layers_and_rules_and_says_what_the_energy_rests_on(
     assert (tmp_path / "p" / "profile.csv").is_file()
 
 
+def test_the_chunk_is_that_of_all_rules_of_a_profile(tmp_path: Path) -> None:
+    assert main(["profile", *SMALL, "--chunk", "2", "--rules", "bptt", "sltt", "--out", str(tmp_path / "p")]) == 0
+    known = json.loads((tmp_path / "p" / "profile.json").read_text())
+    assert [rule["rule"] for rule in known["rules"]] == ["bptt(chunk=2)", "sltt(chunk=2)"]
+
+
+def test_the_weights_that_training_would_start_from_are_profiled(tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    assert main(["train", *SMALL, "--epochs", "1", "--learning-rate", "0.1", "--out", run]) == 0
+    for name, own in (("fresh", []), ("tuned", ["--weights", run])):
+        assert main(["profile", *SMALL, *own, "--rules", "sltt", "--out", str(tmp_path / name)]) == 0
+    fresh, tuned = (json.loads((tmp_path / name / "profile.json").read_text()) for name in ("fresh", "tuned"))
+    assert fresh["layers"][1]["rate_out"] != tuned["layers"][1]["rate_out"]
+
+
 def test_a_run_is_profiled_with_its_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = str(tmp_path / "run")
     assert main(["train", *SMALL, "--rule", "ottt", "--epochs", "1", "--out", run]) == 0

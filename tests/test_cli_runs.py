@@ -89,6 +89,14 @@ def test_the_state_tells_how_a_run_ended_or_that_it_may_go_on(tmp_path):
     assert read_run(make(tmp_path / "e", old=False), "e").state == "running? 2/9"
 
 
+def test_a_run_that_is_done_is_so_also_where_another_file_is_damaged(tmp_path):
+    folder = make(tmp_path / "a", test=0.5)
+    (folder / "metrics.jsonl").write_text("?\n{}\n")
+    run = read_run(folder, "a")
+    assert (run.state, run.result["test_score"]) == ("done", 0.5)
+    assert "line 1 is no JSON" in run.notes[0]
+
+
 def test_the_best_score_of_a_metric_that_should_be_low_is_the_lowest(tmp_path):
     folder = make(tmp_path / "a", scores=(0.9, 0.4, 0.6))
     config = json.loads((folder / "config.json").read_text())
@@ -280,6 +288,14 @@ def test_a_run_is_made_again_with_as_many_threads_where_there_are_that_many(
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     assert repeated(folder, flags)[1] == expected
     assert ("threads 5 then" in capsys.readouterr().err) == ("5" not in expected)
+
+
+def test_a_run_of_a_gpu_is_made_again_without_one_where_it_is_said(tmp_path, capsys):
+    folder = make(tmp_path / "gpu", device="cuda", data="digits(limit=60, evaluation_limit=30, steps=2)")
+    words = ["train", "--from", str(folder), "--set", "device=cpu", "epochs=1", "--out", str(tmp_path / "new")]
+    assert main(words) == 0
+    config = json.loads((tmp_path / "new" / "config.json").read_text())
+    assert config["experiment"]["device"] == "cpu"
 
 
 @pytest.mark.parametrize(

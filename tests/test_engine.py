@@ -267,3 +267,29 @@ def test_the_same_module_objects_work_in_two_models_and_parallel_streams() -> No
         b, second = rb.step(net, 1 - x, second)
     torch.testing.assert_close(a, rb.run(net, xs)[-1])
     torch.testing.assert_close(b, rb.run(net, 1 - xs)[-1])
+
+
+def test_steps_that_lie_along_another_axis_are_refused() -> None:
+    """[L, N, E], as attention has it by default: with several steps at once the first axis is no longer theirs."""
+
+    class TokensFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.neuron, self.readout = rb.LIF(), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.readout(self.neuron(x.transpose(0, 1)).mean(0))
+
+    net, xs = TokensFirst(), torch.rand(4, 3, 10, 4)
+    assert rb.run(net, xs, chunk=1).shape == (4, 3, 2)
+    with pytest.raises(
+        ValueError, match=r"a current of 2 steps, 3 samples each, at 'neuron'.*first axis.*\[10, 6, 4\]"
+    ):
+        rb.run(net, xs, chunk=2)
+
+
+def test_a_constant_input_and_standardised_weights_run_in_inference_mode() -> None:
+    net, x = nn.Sequential(rb.WSLinear(4, 6), rb.LIF(threshold=0.3), nn.Linear(6, 3)), torch.rand(2, 4)
+    expected = rb.run(net, rb.constant(x, 5))
+    with torch.inference_mode():
+        torch.testing.assert_close(rb.run(net, rb.constant(x.clone(), 5)), expected)

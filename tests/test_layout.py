@@ -273,3 +273,21 @@ def test_a_loss_may_view_the_outputs(rule: Any) -> None:
     xs, target = sequences()[0], torch.rand(4, 48, dtype=torch.float64)
     result = rule.backward(net, xs, target, loss=lambda y, goal: (y.view(len(y), -1) - goal).square().mean())
     assert result.outputs.view(5, -1).shape == (5, 192)
+
+
+@pytest.mark.parametrize("rule", [rb.RateBP(), rb.BPTT(), rb.SLTT()], ids=str)
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_single_image_learns_as_two_of_the_same_do(rule: rb.Rule, constant: bool) -> None:
+    """A single image's first stride may be anything, but PyTorch's batch norm then takes its gradient for another."""
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), rb.LIF(threshold=0.3), nn.Flatten())
+    net.append(nn.Linear(64, 3))
+    nn.init.uniform_(net[2].bias)
+    net.double().eval()
+    x = 2 * torch.rand(1, 2, 6, 6, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    found = []
+    for count in (1, 2):
+        images = x.repeat(count, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+        xs = rb.constant(images, 3) if constant else images.unsqueeze(0)
+        found.append(flat_gradient(rule, net, xs, torch.ones(count, dtype=torch.long)))
+    torch.testing.assert_close(found[0], found[1], **CLOSE)
+    assert found[1].norm() > 0.1

@@ -3,11 +3,15 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from rheobase.cli import main
 from rheobase.cli.recipes import changed, starting_point
+from rheobase.models.sizes import published_input
+from rheobase.neurons import LIF
 from rheobase.recipes import RECIPES
 from rheobase.training import Experiment
 from rheobase.training.choice import read_call, written_call
@@ -35,6 +39,48 @@ def test_a_partner_differs_in_its_rule_alone_or_says_so(name: str) -> None:
     model, _ = read_call(own.model)
     assert replace(partner, rule=own.rule, model=own.model) == own
     assert read_call(partner.model)[0] == model
+
+
+def neurons_of(name: str) -> list[LIF]:
+    """The neurons of a recipe's net at the size it was published for, without its weights."""
+    experiment = RECIPES[name].make()
+    shape, classes = published_input(read_call(experiment.model)[0])
+    part = SimpleNamespace(shape=shape, classes=classes)
+    with torch.device("meta"):
+        net = experiment.build_model(SimpleNamespace(train=part))  # type: ignore[arg-type]
+    return [module for module in net.modules() if isinstance(module, LIF)]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, own in RECIPES.items() if name.endswith("-bptt") and own.paper != "OTTT"]
+)
+def test_bptt_goes_through_the_reset_in_sltts_code_but_not_in_rate_bps_and_s_tllrs(name: str) -> None:
+    """Online rules cut that path, so that only a partner's gradient shows what its net does there."""
+    assert {neuron.firing.detach_reset for neuron in neurons_of(name)} == {RECIPES[name].paper != "SLTT"}
+
+
+def test_no_two_recipes_are_one_experiment() -> None:
+    settings = [recipe.make().to_json() for recipe in RECIPES.values()]
+    assert len(set(settings)) == len(settings)
+
+
+def test_figures_stand_beside_the_data_they_were_published_for() -> None:
+    for name in ("sltt-cifar10-dvs", "sltt-cifar10-dvs-bptt", "sltt-cifar10-dvs-augmented"):
+        recipe = RECIPES[name]
+        augment = {"77.30": None, "73.60": None, "82.20": "roll"}[recipe.published]
+        assert read_call(recipe.make().data)[1]["augment"] == augment
+    readout = {"s-tllr-shd": 0.99331, "s-tllr-shd-bptt": 0.9999997}
+    for name, decay in readout.items():
+        assert read_call(RECIPES[name].make().model)[1]["readout_decay"] == decay
+
+
+def test_what_departs_from_a_paper_is_said_of_all_its_recipes_alike() -> None:
+    told = {name: recipe.departs for name, recipe in RECIPES.items()}
+    assert all("float16" in told[name] for name in told if name.startswith("sltt-"))
+    assert all("slices" in told[name] for name in told if name.startswith("s-tllr-gesture-"))
+    assert all("each step" in told[name] for name in told if name.startswith("rate-bp-"))
+    for name in ("s-tllr-shd-bptt", "s-tllr-gesture-resnet18-bptt"):
+        assert "that of the sum" in told[name]
 
 
 def test_settings_change_fields_and_options_of_texts() -> None:

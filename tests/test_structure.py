@@ -9,7 +9,7 @@ import rheobase as rb
 
 PACKAGE = Path(rb.__file__).parent
 # Who may import whom: a folder or file to what it may import, besides itself.
-BASE = {"names", "explained", "dual", "version", "processes"}
+BASE = {"names", "explained", "dual", "version", "processes", "units"}
 MODEL = BASE | {"surrogates", "neurons", "layers", "synapses"}
 INSIDE = {
     "kernels",
@@ -30,6 +30,7 @@ ARROWS = {
     "explained": set(),
     "dual": set(),
     "version": set(),
+    "units": set(),
     "processes": set(),
     "casts": BASE,
     "moments": BASE | {"casts"},

@@ -1,5 +1,6 @@
 """The commands: each is a function whose parameters are its flags."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -58,11 +59,11 @@ def train(
         save_every: seconds between checkpoints within an epoch; 0 saves after each batch.
     """
     experiment = with_data_options(experiment, steps=steps, limit=limit)
-    folder = out or new_folder(f"{read_call(experiment.data)[0]}-{read_call(rule_text(experiment.rule))[0]}")
     with world_of(experiment.device) as world, use_threads(threads):
-        console = Console(quiet=not world.leads)
+        console, what = Console(quiet=not world.leads), read_call(experiment.data)[0]
+        folder = out or (new_folder(f"{what}-{read_call(rule_text(experiment.rule))[0]}") if world.leads else Path())
         line = f"{rule_text(experiment.rule)} on {experiment.data}, {experiment.model}: {folder}"
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
         try:
             report = fit(
                 experiment, folder, shown_by(console, world), overwrite=overwrite, command=command(),
@@ -156,7 +157,8 @@ def shown_by(console: Console, world: World) -> Progress:
 def interrupted(folder: Path, stop: KeyboardInterrupt | Interrupted) -> int:
     """Says how to go on; the exit code."""
     saved = any((folder / name).is_file() for name in (CHECKPOINT, COMPARISON))
-    done = f"What was done is in {folder}; go on with `rheobase resume {folder}`." if saved else "Nothing was done yet."
+    going_on = f"What was done is in {folder}; go on with `rheobase resume {shlex.quote(str(folder))}`."
+    done = going_on if saved else "Nothing was done yet."
     fail(f"{str(stop) or 'Stopped.'} {done}")
     return exit_code(stop)
 
@@ -171,7 +173,7 @@ def conclude(console: Console, report: Report, folder: Path) -> None:
     console.print(
         f"[bold]test {report.metric.name} {report.metric.text(report.test_score)}[/] with the weights of epoch "
         f"{report.best_epoch}, chosen by the validation part; {report.seconds:.1f} s of training. "
-        f"Written to {folder}.",
+        f"Written to {escape(str(folder))}.",
         highlight=False,
         soft_wrap=True,
     )

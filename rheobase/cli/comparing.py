@@ -25,13 +25,14 @@ from rheobase.cli.flags import (
 )
 from rheobase.cli.reporting import told
 from rheobase.cli.screen import WIDE, fail
-from rheobase.measure.comparison import place_of
+from rheobase.datasets import Data, FlowData
+from rheobase.measure.comparison import first_batch, place_of
 from rheobase.measure.table import refusals, table
 from rheobase.report import write_report
-from rheobase.training import ConsoleProgress, Experiment, Interrupted
+from rheobase.training import ConsoleProgress, Experiment, Interrupted, rule_named
 from rheobase.training.choice import read_call
 from rheobase.training.environment import threads as use_threads
-from rheobase.training.files import COMPARISON, claim, read_json, write_json
+from rheobase.training.files import COMPARISON, RESULTS, claim, read_json, write_json
 
 
 def compare(
@@ -55,7 +56,11 @@ def compare(
     if seeds < 1:
         raise ValueError(f"Expected seeds >= 1, got {seeds}.")
     experiment = with_data_options(experiment, steps=steps, limit=limit)
-    chosen = tuple(rules) or measure.default_rules(experiment.load_data().train.steps)
+    for rule in rules:
+        rule_named(rule)
+    data = experiment.load_data()
+    first_batch(experiment, data)  # what refuses the comparison does so before there is a folder
+    chosen = tuple(rules) or measure.default_rules(data.train.steps)
     folder = out or new_folder(f"compare-{read_call(experiment.data)[0]}")
     claim(folder, overwrite=overwrite)
     asked = Comparison(experiment.settings(), chosen, seeds, threads, tuple(command()))
@@ -63,7 +68,7 @@ def compare(
         if (place := place_of(folder, rule, seed)).is_dir():
             claim(place, overwrite=True)
     write_json(folder / COMPARISON, asdict(asked))
-    return asked.made(folder)
+    return asked.made(folder, data)
 
 
 def go_on_comparing(folder: Path, threads: int | None) -> int:
@@ -72,7 +77,7 @@ def go_on_comparing(folder: Path, threads: int | None) -> int:
         asked = Comparison(**read_json(folder / COMPARISON))
     except TypeError as error:
         raise ValueError(f"{folder / COMPARISON} was written by another version, or damaged: {error}.") from error
-    return replace(asked, threads=threads or asked.threads).made(folder)
+    return replace(asked, threads=asked.threads if threads is None else threads).made(folder)
 
 
 @dataclass(frozen=True)
@@ -94,14 +99,17 @@ class Comparison:
         shared, of_seeds = self.experiment, "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
         return f"{shared['data']}, {shared['model']}, {shared['epochs']} epochs, {of_seeds}"
 
-    def made(self, folder: Path) -> int:
-        """Trains what is not trained yet, and writes and shows what was found; the exit code."""
+    def made(self, folder: Path, data: Data | FlowData | None = None) -> int:
+        """Trains what is not trained yet, and writes and shows what was found; the exit code.
+
+        data: the experiment's own, where it is loaded already.
+        """
         console, experiment = Console(), Experiment.of_settings(self.experiment)
         try:
             with use_threads(self.threads):
                 rows = measure.compare(
                     experiment, self.rules, seeds=self.all_seeds, folder=folder,
-                    progress=lambda title: ConsoleProgress(console, title=title, lines=False),
+                    progress=lambda title: ConsoleProgress(console, title=title, lines=False), data=data,
                 )  # fmt: skip
                 found = measure.results(experiment, rows, self.command)
         except (KeyboardInterrupt, Interrupted) as stop:
@@ -109,7 +117,7 @@ class Comparison:
         Console(width=WIDE).print(table(rows))
         for refusal in refusals(rows):
             console.print(f"[red]{escape(refusal)}[/]", highlight=False)
-        write_json(folder / "results.json", found)
+        write_json(folder / RESULTS, found)
         if any(row.runs for row in rows):
             try:
                 plots.save(plots.comparison(rows, self.title), folder / "compare.png")

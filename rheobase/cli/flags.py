@@ -10,6 +10,7 @@ import tyro
 
 from rheobase.training import Experiment
 from rheobase.training.choice import read_call, written_call
+from rheobase.training.files import CONFIG, disk_errors
 
 DEFAULT = Experiment()
 Flags = Annotated[Experiment, tyro.conf.arg(name="")]
@@ -36,7 +37,17 @@ def with_data_options(experiment: Experiment, **options: int | None) -> Experime
 
 
 def new_folder(what: str) -> Path:
-    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{what}"
+    """A folder of its own in runs/, made: commands that start within one second get different ones."""
+    name, number = f"{datetime.now():%Y%m%d-%H%M%S}-{what}", 1
+    folder = Path("runs") / name
+    with disk_errors(folder / CONFIG):
+        while True:
+            try:
+                folder.mkdir(parents=True)
+                return folder
+            except FileExistsError:
+                number += 1
+                folder = Path("runs") / f"{name}-{number}"
 
 
 def command() -> list[str]:

@@ -1,5 +1,6 @@
 """The commands `rheobase profile` and `rheobase plan`: what a model costs, and what fits."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,10 +23,10 @@ from rheobase.measure.profile import profile as profiled
 from rheobase.measure.profile_files import results, write_plan, write_profile
 from rheobase.measure.profile_table import Order, assumptions, layer_table, rule_table
 from rheobase.precision import Precision
-from rheobase.training import Experiment, load_run, rule_named
+from rheobase.training import Experiment, load_run
 from rheobase.training.choice import read_call
 from rheobase.training.environment import threads as use_threads
-from rheobase.training.evaluate import read_experiment
+from rheobase.training.evaluate import initial_model, read_experiment
 from rheobase.training.files import claim
 from rheobase.training.free_memory import free_bytes
 from rheobase.training.need import DENSE
@@ -65,7 +66,7 @@ def profile(
         raise ValueError(f"{run} has settings of its own: leave out the flags of the experiment, or the RUN.")
     else:
         experiment = read_experiment(run)
-    made = [rule_named(rule) for rule in rules] or [experiment.learning_rule()]
+    made = [replace(experiment, rule=rule).learning_rule() for rule in rules or [experiment.rule]]
     with use_threads(threads):
         data, model = _made(experiment) if run is None else load_run(run)[1:]
         model.train(run is None)
@@ -136,8 +137,7 @@ def plan(
 def _made(experiment: Experiment) -> tuple[Data | FlowData, nn.Module]:
     """The data, and the model with the weights that the experiment starts from."""
     data = experiment.load_data()
-    torch.manual_seed(experiment.seed)
-    return data, experiment.build_model(data).to(device_named(experiment.device))
+    return data, initial_model(experiment, data, device_named(experiment.device))
 
 
 def _batch(experiment: Experiment, data: Data | FlowData, samples: int) -> tuple[Tensor, Tensor]:

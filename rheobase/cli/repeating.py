@@ -42,9 +42,9 @@ def repeated(folder: Path, flags: Sequence[str]) -> tuple[Experiment, list[str]]
 def changed_since(config: Mapping[str, Any], experiment: Experiment, flags: Sequence[str]) -> list[str]:
     """What is not as it was when `config` was written: versions, commits, machine, threads, defaults."""
     (threads, _), (device, _) = taken(flags, "--threads"), taken(flags, "--device")
-    present = environment(
-        device_named(device or experiment.device), processes=int(os.environ.get("WORLD_SIZE", "1"))
-    )  # fmt: skip
+    asked = device or experiment.device
+    here = device_named("auto" if asked == "cuda" else asked)  # --set may choose another than a GPU that is not there
+    present = environment(here, processes=int(os.environ.get("WORLD_SIZE", "1")))
     present["threads"] = int(threads) if threads and threads.isdigit() else torch.get_num_threads()
     return differences(config, {**present, "resolved": resolved(experiment)})
 

@@ -4,8 +4,9 @@ Adding one: a function in a file of its own that returns `Data`, a line in `DATA
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 from rheobase.datasets.camera import Camera
@@ -102,10 +103,14 @@ def load(name: str, **options: Any) -> Data | FlowData:
     options: parameters of its function, and the fields of `Split` (validation, seed, limit, evaluation_limit)
         one by one, over the data set's own.
 
-    Raises ValueError for an unknown name or option, naming those there are, and for one that is missing.
+    Raises ValueError for an unknown name or option, naming those there are, for one that is missing, and for a value of
+    another kind than the default.
     """
     require_options(name, options)
-    build = DATASETS[name]
+    known = options_of(name)
+    # text such as augment=none has None for the word
+    words = {option: "none" for option, value in options.items() if value is None and isinstance(known[option], str)}
+    options, build = options | words, DATASETS[name]
     shares = {field.name for field in fields(Split)}
     split = replace(
         inspect.signature(build).parameters["split"].default,
@@ -114,12 +119,20 @@ def load(name: str, **options: Any) -> Data | FlowData:
     return build(split=split, **{option: value for option, value in options.items() if option not in shares})
 
 
-def require_options(name: str, options: Iterable[str]) -> None:
+_KINDS: dict[type, type] = {bool: bool, int: Integral, float: Real, str: str}
+
+
+def require_options(name: str, options: Mapping[str, Any]) -> None:
     """Raises ValueError unless `load` takes these options for this data set."""
-    known, given = options_of(name), list(options)
-    for option in given:
+    known = options_of(name)
+    for option, value in options.items():
         choose(f"option of data set {name!r}:", option, known)
-    missing = [o for o, default in known.items() if default is inspect.Parameter.empty and o not in given]
+        kind = type(known[option])
+        if value is None or kind not in _KINDS:
+            continue
+        if not isinstance(value, _KINDS[kind]) or isinstance(value, bool) != (kind is bool):
+            raise ValueError(f"Data set {name!r} expects {option} as {kind.__name__}, got {value!r}.")
+    missing = [o for o, default in known.items() if default is inspect.Parameter.empty and o not in options]
     if missing:
         raise ValueError(f"Data set {name!r} needs {', '.join(missing)}: write {name}({missing[0]}=value, ...).")
 

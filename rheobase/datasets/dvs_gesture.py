@@ -60,7 +60,8 @@ def dvs_gesture(
     gesture has slices in both, but persons are in both. `limit` and `evaluation_limit` count gestures.
 
     Frames are made on first use, and kept. Channel 0 is brighter. Times are those of the labels, so a slice begins
-    with the label's start (in S-TLLR with the first event after it).
+    with the label's start (in S-TLLR with the first event after it), and slices follow each other at once (there every
+    1.575 s for 20 frames, which leaves 75 ms out).
     """
     require_positive(steps=steps, size=size)
     slices = choose("framing", framing, {"window": True, "count": False})

@@ -30,6 +30,7 @@ from rheobase.transforms import PixelTransform
 FORMAT = 1
 FRACTION = 256
 TEST_SEED = 42
+LONGEST = 10  # s
 
 Framing = Literal["count", "time", "window"]
 FRAMINGS: dict[str, Callable[[Events, int], NDArray[np.int32]]] = {"count": frames_by_count, "time": frames_by_time}
@@ -157,6 +158,12 @@ def require_published(name: str, folder: Path, what: str, count: int, published:
             ),
             "data-files",
         )
+
+
+def require_seconds(window: float) -> None:
+    """Raises ValueError for a window as long as none of these recordings is: it is meant in another unit."""
+    if window >= LONGEST:
+        raise ValueError(f"Expected a window in seconds, below {LONGEST}, got {window}: 10 ms are window=0.01.")
 
 
 def require_positive(**numbers: int) -> None:

@@ -13,6 +13,7 @@ from rheobase.datasets.event_frames import (
     recordings,
     require_positive,
     require_published,
+    require_seconds,
     resized,
 )
 from rheobase.datasets.sequences import Data
@@ -55,6 +56,7 @@ def n_caltech101(
     duration = round(window * 1e6)
     if duration < 1:
         raise ValueError(f"Expected a window of at least 1e-6 s, got {window} s.")
+    require_seconds(window)
     folder = found(NAME, "*/*.bin", root)
     fraction = 1 if (height, width) == (HEIGHT, WIDTH) else FRACTION
     labels = sorted({path.parent.name for path in folder.glob("*/*.bin")})

@@ -66,18 +66,20 @@ class Photographs(Samples):
 
 
 def decode(path: Path, view: View, seed: int) -> np.ndarray:
-    """What `view` sees of the image in a file, `[size, size, 3]` of bytes. ValueError naming a damaged file."""
+    """What `view` sees of the image in a file, `[size, size, 3]` of bytes. ValueError naming a damaged or deep one."""
     from PIL import Image
 
     try:
         with Image.open(path) as file:
-            image = file.convert("RGB")
+            mode, image = file.mode, file.convert("RGB")
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise explained(
             ValueError(f"{path}: the image is damaged ({error}). Unpack or fetch it again."), "data-files"
         ) from error
+    if mode.startswith(("I", "F")):  # converted, all above 255 would be white
+        raise ValueError(f"{path}: expected 8 bits a channel, got an image of Pillow's mode {mode!r}. Convert it.")
     return np.asarray(view(image, random.Random(seed)))
 
 

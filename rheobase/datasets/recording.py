@@ -62,8 +62,7 @@ def moved(images: Tensor, lags: Tensor, order: Sequence[int], camera: Camera, bi
         events = torch.zeros(2, *reference.shape)
         for at in path:
             send(seen(scene, at, margin, table, camera.size), reference, threshold, events)
-        if events.max() > 255:
-            raise ValueError("More than 255 events of a pixel in a bin: use more bins or a larger threshold.")
+        require_bytes(events)
         return events.transpose(0, 1).to(torch.uint8)
 
     for at in positions(camera, order, 1):
@@ -134,4 +133,14 @@ def add_noise(counts: Tensor, camera: Camera, stream: str) -> None:
         place = torch.randint(cells, (number,), generator=generator)
         pixel, time = place % (channels * height * width), place // (channels * height * width)
         merged = time // (camera.bins // bins) * (channels * height * width) + pixel
-        sample.view(-1).index_put_((merged,), torch.ones(number, dtype=torch.uint8), accumulate=True)
+        noisy = sample.view(-1) + torch.bincount(merged, minlength=sample.numel())
+        require_bytes(noisy)
+        sample.view(-1).copy_(noisy)
+
+
+def require_bytes(counts: Tensor) -> None:
+    """Raises ValueError for a count that a byte does not hold."""
+    if counts.max() > 255:
+        raise ValueError(
+            "More than 255 events of a pixel in a bin: use more bins, a larger threshold or a smaller noise_rate."
+        )

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rheobase.datasets.cache import cached
-from rheobase.datasets.event_frames import FORMAT, found, kept, require_positive, require_published, sizes
+from rheobase.datasets.event_frames import (
+    FORMAT,
+    found,
+    kept,
+    require_positive,
+    require_published,
+    require_seconds,
+    sizes,
+)
 from rheobase.datasets.layouts import Stored
 from rheobase.datasets.sequences import Data, Sequences
 from rheobase.datasets.splits import WHOLE, Split
@@ -80,6 +88,7 @@ def ssc(
 def words(name: str, part: str, steps: int, root: str | Path | None, window: float, verify: bool) -> Sequences:
     """One published part as counts `[steps, 700]`."""
     require_positive(steps=steps)
+    require_seconds(window)
     file = f"{name}_{part}"
     path = found(name, f"{file}.h5", root) / f"{file}.h5"
     labels = labels_of(path)

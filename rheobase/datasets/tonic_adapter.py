@@ -86,8 +86,17 @@ def events_of(item: Any, height: int, width: int, index: int) -> Events:
             "Leave out transforms that make frames."
         )
     y = item["y"] if "y" in names else np.zeros(len(item), np.int32)
-    columns = [np.asarray(column).astype(np.int64) for column in (item["t"], item["x"], y, item["p"])]
-    return checked(*columns, height=height, width=width, source=f"item {index}", sort=True)
+    columns = {"t": item["t"], "x": item["x"], "y": y, "p": item["p"]}
+    for name, values in columns.items():
+        if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.floor(values))).all():
+            raise ValueError(f"Expected whole numbers {name} in item {index}, t in microseconds, got others.")
+    return checked(
+        *(values.astype(np.int64) for values in columns.values()),
+        height=height,
+        width=width,
+        source=f"item {index}",
+        sort=True,
+    )
 
 
 def class_of(label: Any, classes: int, index: int) -> int:

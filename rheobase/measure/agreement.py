@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rheobase.aside import buffers_kept
 from rheobase.rules.rule import Loss, Rule
 from rheobase.sequence import Target
+from rheobase.training.anomalies import by_steps
 
 Gradient = dict[str, Tensor]
 
@@ -93,12 +94,17 @@ def gradient_of(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: 
     """The same on the model itself, which has no gradients before and after.
 
     draws: where rule or model draw random numbers (SLTT-K, dropout), the mean of so many gradients; one elsewhere.
+        They are drawn step by step, so that all rules that draw none of their own see the same masks.
     """
-    with torch.random.fork_rng(devices=[xs.device] if xs.is_cuda else []):
+    devices = [xs.device] if xs.is_cuda else []
+    with torch.random.fork_rng(devices=devices):
         before = random_states(xs.device)
         total = _gradient_once(rule, model, xs, target, loss)
-        if draws == 1 or all(torch.equal(*pair) for pair in zip(before, random_states(xs.device), strict=True)):
+        if all(torch.equal(*pair) for pair in zip(before, random_states(xs.device), strict=True)):
             return total
+    rule = by_steps(rule, model)
+    with torch.random.fork_rng(devices=devices):
+        total = _gradient_once(rule, model, xs, target, loss)
         for _ in range(draws - 1):
             for name, part in _gradient_once(rule, model, xs, target, loss).items():
                 total[name] += part

@@ -96,7 +96,7 @@ def audit(
             torch.manual_seed(number)  # other draws on each batch, the same in each audit
             work.add(xs, target)
     return Audit(
-        tuple(each.found(work.layers) for each in work.rules), kinds(model, work.layers), seen, number + 1, draws
+        tuple(each.found(work.layers) for each in work.rules), kinds(model, work.layers), seen, work.batches, draws
     )
 
 
@@ -156,9 +156,11 @@ class _Work:
         self.cuts = Cuts(self.model) if paths else None
         self.layers = layers_of(model)
         self.references: list[_Reference] = []
+        self.batches = 0
         self.rules = [_Audited(text, rule, self._reference(rule.exact)) for text, rule in rules]
 
     def add(self, xs: Tensor, target: Target) -> None:
+        self.batches += 1
         for reference in self.references:
             reference.now = None
         for each in self.rules:
@@ -174,6 +176,9 @@ class _Work:
         if not each.beside.batches:
             each.one_step = self._one_step(each.rule, xs, target)
         exact, without = self._exact(each.reference, xs, target)
+        each.refusal = not_finite([own, exact, *without.values()], self.batches)
+        if each.refusal is not None:
+            return
         each.beside.add(own, exact)
         if without:
             each.grams.add(own, exact, without)
@@ -209,6 +214,18 @@ class _Work:
                 return known
         self.references.append(_Reference(rule))
         return self.references[-1]
+
+
+def not_finite(gradients: Iterable[Gradient], batch: int) -> str | None:
+    """Why these gradients of one batch cannot be compared; None where they can."""
+    for gradient in gradients:
+        for name, part in gradient.items():
+            if not part.isfinite().all():
+                return (
+                    f"The gradient of {name!r} by this rule or by the exact one is not finite on batch {batch}: look "
+                    "for NaN, infinity and very large numbers in the weights, the batch and the loss."
+                )
+    return None
 
 
 def layers_of(model: nn.Module) -> dict[str, list[str]]:

@@ -17,14 +17,16 @@ from rheobase.norms import uses_batch_statistics
 def without_reset(model: nn.Module) -> nn.Module:
     """No gradient flows through the spikes of the reset. The model itself where none does anyway.
 
-    A neuron of your own whose reset is not made by a `Firing` keeps its path.
+    A neuron of your own keeps its path unless a `Firing` makes its reset, or it has `detach_reset` as those have.
     """
     if not any(_resets(module) for module in model.modules()):
         return model
     copied = copy.deepcopy(model)
-    for module in copied.modules():
-        if _resets(module):
-            module.firing = replace(vars(module)["firing"], detach_reset=True)
+    for own in (vars(module) for module in copied.modules() if _resets(module)):
+        if isinstance(own.get("firing"), Firing):
+            own["firing"] = replace(own["firing"], detach_reset=True)
+        else:
+            own["detach_reset"] = True
     return copied
 
 
@@ -54,8 +56,9 @@ def without_time(model: nn.Module) -> nn.Module:
 
 
 def _resets(module: nn.Module) -> bool:
-    firing = vars(module).get("firing")
-    return isinstance(module, Neuron) and isinstance(firing, Firing) and not firing.detach_reset
+    own = vars(module)
+    made = vars(own["firing"]) if isinstance(own.get("firing"), Firing) else own
+    return isinstance(module, Neuron) and made.get("detach_reset") is False
 
 
 def _detach(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -73,7 +76,8 @@ def constant_statistics(kind: type[_BatchNorm]) -> type[_BatchNorm]:
             axes = [axis for axis in range(input.dim()) if axis != 1]
             variance, mean = torch.var_mean(input.detach(), axes, correction=0, keepdim=True)
             y = (input - mean) * torch.rsqrt(variance + self.eps)
-            return y if self.weight is None else y * self.weight.view_as(mean[0]) + self.bias.view_as(mean[0])
+            y = y if self.weight is None else y * self.weight.view_as(mean[0])
+            return y if self.bias is None else y + self.bias.view_as(mean[0])
 
     return Constant
 

@@ -1,6 +1,6 @@
 """Whether gradients can pass a model's neurons: how often they fire, where their slopes are, what they remember."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +38,7 @@ def neuron_layers(model: nn.Module, xs: Tensor) -> tuple[NeuronLayer, ...]:
     generators = torch.random.fork_rng(devices=[xs.device] if xs.is_cuda else [])
     with generators, buffers_kept(model), watched(model, xs.shape[1]) as seen:
         run(model, xs)
+    seen = {name: watch for name, watch in seen.items() if watch.firing.places}  # others were never called
     sick = ailments({name: watch.firing.rate for name, watch in seen.items()})
     return tuple(
         NeuronLayer(name, type(w.neuron).__name__, w.firing.rate, w.sloped, decay_of(w.neuron), sick.get(name))
@@ -56,9 +57,10 @@ class Watch:
         self.firing.add(output)
         for current in inputs[0].detach().unflatten(0, (-1, self.size)):
             with torch.enable_grad():
-                x = current.clone().requires_grad_()
-                spikes, state = self.neuron.dynamics(x, self.state or self.neuron.initial_state(x))
-                (slope,) = torch.autograd.grad(spikes.sum(), x)  # a neuron depends on its own current alone
+                given = (current, *(self.state or self.neuron.initial_state(current)))
+                x, *before = (part.clone().requires_grad_(part.is_floating_point()) for part in given)
+                spikes, state = self.neuron.dynamics(x, tuple(before))
+                slope = slope_of(spikes, [x, *before])
             self.state = tuple(part.detach() for part in state)
             self.sums = [self.sums[0] + float(slope.abs().double().sum()), self.sums[1] + inner_square(slope)]
 
@@ -66,6 +68,16 @@ class Watch:
     def sloped(self) -> float:
         total, squares = self.sums
         return total**2 / (self.firing.places * squares) if squares else float("nan")
+
+
+def slope_of(spikes: Tensor, causes: Sequence[Tensor]) -> Tensor:
+    """d spikes / d cause of the first cause that they depend on: some neurons hear their current one step later."""
+    learning = [cause for cause in causes if cause.requires_grad] if spikes.requires_grad else []
+    for cause in learning:
+        (slope,) = torch.autograd.grad(spikes.sum(), cause, retain_graph=True, allow_unused=True)
+        if slope is not None:
+            return slope  # a neuron has no part in its neighbours' spikes
+    return torch.zeros_like(spikes)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from rheobase.datasets import Data, FlowData
@@ -16,8 +15,8 @@ from rheobase.measure.agreement import Agreement, gradient_cosine
 from rheobase.measure.memory import TrainingMemory, training_memory
 from rheobase.training import DivergedError, Experiment, Progress, Report, Silent, fit, rule_named
 from rheobase.training.environment import environment
-from rheobase.training.evaluate import read_experiment
-from rheobase.training.files import CHECKPOINT, write_json
+from rheobase.training.evaluate import initial_model, read_experiment
+from rheobase.training.files import CHECKPOINT, PREVIOUS, plain, write_json
 from rheobase.training.fit import resume
 
 REFUSALS = (ValueError, TypeError, NotImplementedError)
@@ -70,19 +69,21 @@ def compare(
     seeds: Sequence[int] = (0,),
     progress: Callable[[str], Progress] | None = None,
     folder: Path | None = None,
+    data: Data | FlowData | None = None,
 ) -> tuple[Row, ...]:
     """Trains `base` with each rule and each seed: the same data, initial weights and order of samples for all.
 
     progress: makes what shows one training, given its title.
     folder: gets the run of each rule and seed, as `fit` writes it. Called again after it was stopped, the same
         comparison takes up what is there and loses nothing.
+    data: the experiment's own, where it is loaded already.
 
     Raises ValueError for an unknown rule, FileExistsError for a run in `folder` with other settings. A rule that
     refuses the model, or diverges, gets a row that says so.
     """
     for rule in rules:
         rule_named(rule)
-    data, show = base.load_data(), progress or (lambda _: Silent())
+    data, show = data or base.load_data(), progress or (lambda _: Silent())
     return tuple(measured(base, rule, data, seeds, show, folder) for rule in rules)
 
 
@@ -123,7 +124,7 @@ def measured(
 
 def trained(experiment: Experiment, data: Data | FlowData, progress: Progress, place: Path | None) -> Report:
     """The run in `place`, new or from where it stopped."""
-    if place is None or not (place / CHECKPOINT).is_file():
+    if place is None or not any((place / name).is_file() for name in (CHECKPOINT, PREVIOUS)):
         return fit(experiment, place, progress, data=data, overwrite=True)
     if read_experiment(place) != experiment:
         raise FileExistsError(f"{place} holds a run with other settings: name another folder for this comparison.")
@@ -133,21 +134,21 @@ def trained(experiment: Experiment, data: Data | FlowData, progress: Progress, p
 def first_batch(experiment: Experiment, data: Data | FlowData) -> tuple[nn.Module, Tensor, Tensor]:
     """The untrained model, in train mode, and a batch of the train part in stored order."""
     device = device_named(experiment.device)
-    torch.manual_seed(experiment.seed)
-    model = experiment.build_model(data).to(device)
+    model = initial_model(experiment, data, device)
     xs, target = next(iter(data.train.batches(experiment.batch_size, device=device)))
     return model, xs, target
 
 
 def results(base: Experiment, rows: Sequence[Row], command: Sequence[str] | None = None) -> dict[str, Any]:
-    """All that was found, for JSON."""
+    """All that was found, for JSON; null stands for what cannot be told."""
     shared = {name: value for name, value in base.settings().items() if name not in ("rule", "seed")}
-    return {
+    found = {
         **environment(device_named(base.device), command),
         "metrics": dict(next((row.metrics for row in rows if row.metrics), {})),
         "experiment": shared,
         "rules": [row_results(row) for row in rows],
     }
+    return plain(found)  # type: ignore[no-any-return]
 
 
 def row_results(row: Row) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """What the layers of a model compute on one sequence: multiplications, additions at spikes, updates of neurons."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -38,7 +39,7 @@ class Count:
     @property
     def spike_driven(self) -> bool:
         """Whether all that it receives is 0 or of one size, which a weight can hold: then it only adds."""
-        return self.inputs.least == self.inputs.most
+        return self.inputs.is_of_one_size
 
 
 class Values:
@@ -57,6 +58,11 @@ class Values:
             self.least, self.most = min(self.least, float(present.min())), max(self.most, float(present.max()))
 
     @property
+    def is_of_one_size(self) -> bool:
+        """Also where all are zero."""
+        return self.most <= self.least
+
+    @property
     def rate(self) -> float:
         return self.active / self.number if self.number else 0.0
 
@@ -72,7 +78,7 @@ class Counting(TorchDispatchMode):
         self._model, self._samples, self._layers = model, samples, layers_of(model)
         self.counts: dict[str, Count] = {}
         self._running: list[tuple[str, nn.Module]] = []
-        self._fans: dict[str, tuple[Operation, Tensor, Tensor]] = {}
+        self._fans: dict[tuple[str, torch.Size], tuple[Operation, Tensor, Tensor]] = {}  # by the shape of the input
         self._looks_on = False
         self._hooks = ExitStack()
 
@@ -81,9 +87,10 @@ class Counting(TorchDispatchMode):
             if is_part(name, self._layers):
                 continue
             before = module.register_forward_pre_hook(partial(self._before, name))
-            after = module.register_forward_hook(partial(self._after, name))
+            after = module.register_forward_hook(partial(self._after, name), with_kwargs=True)
             self._hooks.callback(before.remove)
             self._hooks.callback(after.remove)
+        self._hooks.enter_context(attention_in_products())
         super().__enter__()
         return self
 
@@ -106,8 +113,11 @@ class Counting(TorchDispatchMode):
     def _before(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._running.append((name, module))
 
-    def _after(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def _after(
+        self, name: str, module: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any], output: Any
+    ) -> None:
         self._running.pop()
+        inputs = (*given, *named.values())
         if name not in self._layers or not inputs or not isinstance(output, Tensor):
             return
         with self._looking_on():
@@ -137,9 +147,10 @@ class Counting(TorchDispatchMode):
         if not computes_as_its_kind(synapse):
             self._add(count, float(made), float(made), x)
             return
-        if name not in self._fans:
-            self._fans[name] = fans(synapse, name, x[:1], output[:1])
-        made_of, fan, fan_of_ones = self._fans[name]
+        place = name, x.shape[1:]
+        if place not in self._fans:
+            self._fans[place] = fans(synapse, name, x[:1], output[:1])
+        made_of, fan, fan_of_ones = self._fans[place]
         effective = ((made_of.prepare(x) != 0) * fan).flatten(1).sum(1, dtype=torch.float64)
         count.all_ones += len(x) * float(fan_of_ones.sum(dtype=torch.float64))
         count.effective += float(effective.sum())
@@ -182,7 +193,7 @@ def layers_of(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def is_part(name: str, layers: Mapping[str, nn.Module]) -> bool:
+def is_part(name: str, layers: Iterable[str]) -> bool:
     return any(name.startswith(f"{layer}.") for layer in layers)
 
 
@@ -196,17 +207,34 @@ def dense_macs(synapse: nn.Module, x: Tensor, output: Tensor) -> int:
 
 
 def fans(synapse: nn.Module, name: str, x: Tensor, output: Tensor) -> tuple[Operation, Tensor, Tensor]:
-    """Its operation, and to how many outputs each input goes: by weights other than zero, and by all weights."""
+    """Its operation, and to how many outputs each input goes: by weights other than zero, and by all weights.
+
+    In float32, which has all these whole numbers, whatever the precision of the model.
+    """
     made = operation(synapse, name)
-    weight, ones, prepared = effective_weight(synapse).detach(), torch.ones_like(output), made.prepare(x)
-    return (
-        made,
-        made.input_gradient(ones, prepared, (weight != 0).to(ones)),
-        made.input_gradient(ones, prepared, torch.ones_like(weight)),
-    )
+    ones, prepared = torch.ones_like(output, dtype=torch.float32), made.prepare(x).float()
+    present = (effective_weight(synapse).detach() != 0).float()
+    with torch.autocast(x.device.type, enabled=False):
+        return (
+            made,
+            made.input_gradient(ones, prepared, present),
+            made.input_gradient(ones, prepared, torch.ones_like(present)),
+        )
+
+
+@contextmanager
+def attention_in_products() -> Iterator[None]:
+    """Inside, PyTorch's attention is made of matrix products, which can be counted, and not of kernels of its own."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def is_of_one_size(x: Tensor) -> bool:
     values = Values()
     values.see(x)
-    return values.least == values.most
+    return values.is_of_one_size

@@ -13,7 +13,7 @@ from rheobase.rules.rule import Loss, Rule
 from rheobase.sequence import PerStep, Target
 from rheobase.training.experiment import rule_named, rule_text
 from rheobase.training.free_memory import free_bytes
-from rheobase.training.need import DENSE, Need, knobs, need
+from rheobase.training.need import DENSE, Need, knobs, need, of_samples
 
 RULES = ("bptt", "bptt(checkpoint=True)", "rate-bp", "sltt", "ottt", "s-tllr")
 REFUSALS = (ValueError, TypeError, NotImplementedError)
@@ -118,7 +118,9 @@ class _Asked:
 
     def need(self, rule: Rule, samples: int) -> Need | None:
         """Of all that the budget is for."""
-        found = need(self.model, rule, self.xs, self.target, self.loss, batch_size=samples)
+        enough = self.xs.shape[1] >= 4  # for a line, whatever the batch
+        few = (self.xs, self.target) if enough else of_samples(self.xs, self.target, 4)
+        found = need(self.model, rule, *few, self.loss, batch_size=samples)
         return None if found is None else found.plus(self.resident, self.of_sample)
 
     def largest(self, rule: Rule, found: Need) -> int:

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from rheobase.aside import RandomStates
 from rheobase.rules.rule import Loss, Rule
-from rheobase.sequence import PerStep, Target, constant
+from rheobase.sequence import Target
 from rheobase.training.anomalies import aside
-from rheobase.training.need import DENSE, Need, Paced, learning, over_steps
+from rheobase.training.need import DENSE, Need, Paced, learning, of_samples, over_steps
 
 REPEATS, PATIENCE = 3, 2.0  # calls, and seconds from which on there are no further ones
 
@@ -48,14 +48,6 @@ def _of_steps(
     )
     slope = max(0.0, (second - first) / (sizes[1] - sizes[0])) if sizes[1] > sizes[0] else 0.0
     return Need.line(max(0.0, first - slope * sizes[0]), slope)
-
-
-def of_samples(xs: Tensor, target: Target, count: int) -> tuple[Tensor, Target]:
-    """The sequence and its target with `count` samples, repeated where there are fewer."""
-    chosen = torch.arange(count, device=xs.device) % xs.shape[1]
-    is_steady = len(xs) > 1 and xs.stride(0) == 0
-    goal = PerStep(target.targets[:, chosen]) if isinstance(target, PerStep) else target[chosen]
-    return constant(xs[0, chosen], len(xs)) if is_steady else xs[:, chosen], goal
 
 
 def timed(model: nn.Module, rule: Rule, xs: Tensor, target: Target, loss: Loss, samples: int) -> float:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from rheobase.chunks import few_steps
 from rheobase.engine import Sweep
 from rheobase.inference import require_neurons
 from rheobase.measure.memory import training_memory
-from rheobase.measure.operations import Count, Counting, layers_of
+from rheobase.measure.operations import Count, Counting, is_part, layers_of
 from rheobase.measure.plan_time import timed
 from rheobase.measure.profile_formulas import Formula, paper_formula
 from rheobase.measure.profile_kept import kept_by_layer
@@ -129,9 +130,9 @@ def profile(
     require_neurons(model)
     if rules and (target is None or loss is None):
         raise ValueError("Expected a target and a loss with rules: what they take is measured by learning from these.")
-    (counts, states), whole = _counted(model, xs), layers_of(model)
+    (counts, states), parameters = _counted(model, xs), parameters_of(model)
     layers = tuple(
-        _layer(name, model.get_submodule(name), name in whole, count, states, xs.shape[1], energy)
+        _layer(name, parameters[name], count, states, xs.shape[1], energy)
         for name, count in counts.items()
         if not isinstance(model.get_submodule(name), _BLANK)
     )
@@ -154,20 +155,28 @@ def _counted(model: nn.Module, xs: Tensor) -> tuple[dict[str, Count], dict[str, 
             for part in few_steps(model, None).chunks(feed, sweep):
                 sweep.forward(part, steady=feed.is_steady)
         states = {names[m]: float(sum(part.nbytes for part in state)) for m, state in sweep.states.items()}
-    for name in states.keys() - counting.counts.keys():  # what has layers of its own but also a state
-        counting.counts[name] = Count(type(model.get_submodule(name)).__name__)
+    for name in (*states, *parameters_of(model)):  # what has no product of its own
+        counting.counts.setdefault(name, Count(type(model.get_submodule(name)).__name__))
     return counting.counts, states
 
 
+def parameters_of(model: nn.Module) -> Counter[str]:
+    """How many numbers learn or could, by layer; those that several layers share are the first one's."""
+    layers, found = layers_of(model), Counter[str]()
+    for name, parameter in model.named_parameters():
+        owner = name.rpartition(".")[0]
+        found[next((layer for layer in layers if is_part(name, [layer])), owner)] += parameter.numel()
+    return found
+
+
 def _layer(
-    name: str, module: nn.Module, whole: bool, count: Count, states: dict[str, float], samples: int, energy: Energy
+    name: str, parameters: int, count: Count, states: dict[str, float], samples: int, energy: Energy
 ) -> LayerProfile:
     dense, updates = count.dense / samples, count.updates / samples
     acs = count.effective / samples if count.spike_driven else 0.0
     macs = 0.0 if count.spike_driven else dense
     return LayerProfile(
-        name, count.kind, sum(p.numel() for p in module.parameters(recurse=whole)),
-        count.inputs.shape, count.outputs.shape, count.inputs.rate, count.outputs.rate,
+        name, count.kind, parameters, count.inputs.shape, count.outputs.shape, count.inputs.rate, count.outputs.rate,
         count.spike_driven and dense > 0, dense, macs, acs, updates, states.get(name, 0.0) / samples,
         energy.mac * macs + energy.ac * acs + energy.update * updates,
     )  # fmt: skip
@@ -204,11 +213,11 @@ def neurobench(model: nn.Module, counts: dict[str, Count], samples: int) -> dict
     weights = [m.weight for m in model.modules() if isinstance(m, SYNAPSES)]
     zeros, number = sum(int((w == 0).sum()) for w in weights), sum(w.numel() for w in weights)
     neurons = [count for count in counts.values() if count.updates]
-    silent = sum(count.outputs.number - count.outputs.active for count in neurons)
+    active, given = (sum(getattr(count.outputs, what) for count in neurons) for what in ("active", "number"))
     return {
         "footprint": float(sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))),
         "connection_sparsity": round(zeros / number, 4) if number else 0.0,
-        "activation_sparsity": silent / sum(count.outputs.number for count in neurons),
+        "activation_sparsity": (given - active) / given if given else 0.0,
         "synaptic_operations": {
             "Effective_MACs": sum(count.effective_macs for count in counts.values()) / samples,
             "Effective_ACs": sum(count.effective_acs for count in counts.values()) / samples,

@@ -26,7 +26,10 @@ def paper_formula(rule: Rule, steps: int, synaptic_macs: float, neurons: int) ->
 
     synaptic_macs: of all synapses at one step (the papers' sum of N_l N_{l-1}, which holds for dense layers alone).
     """
-    name, options = read_call(rule_text(rule))
+    try:
+        name, options = read_call(rule_text(rule))
+    except ValueError:  # of a rule without a name
+        return None
     m, n, every = synaptic_macs, neurons, steps
     if name == "bptt":
         if options.get("checkpoint") is not None:

@@ -10,8 +10,8 @@ def rate_bp_neuron() -> LIF:
 
 
 def sltt_neuron() -> LIF:
-    """Of SLTT (Meng et al., ICCV 2023): tau 1.1, soft reset without gradient, triangle."""
-    return LIF(tau=1.1, detach_reset=True, surrogate=Triangle())
+    """Of SLTT (Meng et al., ICCV 2023): tau 1.1, soft reset whose gradient their BPTT keeps, triangle."""
+    return LIF(tau=1.1, surrogate=Triangle())
 
 
 def ms_resnet_neuron() -> LIF:

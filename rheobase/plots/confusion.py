@@ -31,8 +31,12 @@ def confusion_counts(outputs: Tensor, target: Tensor, classes: int | None = None
         )
     if scores.dim() == 2:
         classes = scores.shape[1]
-    size = classes or int(torch.stack([chosen.max(), target.max()]).max()) + 1
-    return torch.bincount(target.cpu() * size + chosen.cpu(), minlength=size**2).view(size, size)
+    both = torch.stack([target.cpu(), chosen.cpu()])
+    size = classes or int(both.max()) + 1
+    strange = both[(both < 0) | (both >= size)]
+    if len(strange):
+        raise ValueError(f"Expected classes from 0 to {size - 1}, got {int(strange[0])}.")
+    return torch.bincount(both[0] * size + both[1], minlength=size**2).view(size, size)
 
 
 @styled

@@ -91,21 +91,20 @@ def benchmark_costs(
 
     Raises ValueError where the files tell nothing of them.
     """
-    seconds: dict[tuple[str, int], float] = {}
-    kept: dict[tuple[str, int], int] = {}
-    batches: dict[int, int] = {}
+    seconds: dict[tuple[str, int], tuple[float, int]] = {}  # with the batch that it was measured at
+    kept: dict[tuple[str, int], tuple[float, int]] = {}
     for path in records:
         record = json.loads(Path(path).read_text())
-        times: dict[tuple[str, int], float] = {}
+        times: dict[tuple[str, int], tuple[float, int]] = {}
         for row in record["times"] + record["memory"]:
             if (row["net"], row["library"], row["status"]) != (net, library, "ok"):
                 continue
             place = row["case"], row["steps"]
-            batches[row["steps"]] = row["batch"]
             if "median" in row:
-                times[place] = min(row["median"], times.get(place, row["median"]))
+                time = row["median"], row["batch"]
+                times[place] = min(time, times.get(place, time))
             else:
-                kept[place] = row["kept"]
+                kept[place] = row["kept"], row["batch"]
         seconds |= times
     found = dict.fromkeys(case for case, _ in [*seconds, *kept])
     missing = [case for case in cases or () if case not in found]
@@ -114,17 +113,18 @@ def benchmark_costs(
             f"The records tell nothing of {', '.join(missing) or 'anything'} of {library} on a network {net!r}. They "
             f"tell of: {', '.join(found) or 'nothing'}."
         )
-    largest = max(batches.values())
+    largest = max(batch for _, batch in (*seconds.values(), *kept.values()))
     return {
         case: [
-            cost(steps, seconds.get((case, steps)), kept.get((case, steps)), largest / batches[steps])
-            for steps in sorted(batches)
+            cost(steps, seconds.get((case, steps)), kept.get((case, steps)), largest)
+            for steps in sorted({steps for _, steps in (*seconds, *kept)})
             if (case, steps) in seconds or (case, steps) in kept
         ]
         for case in cases or found
     }
 
 
-def cost(steps: int, seconds: float | None, kept: int | None, factor: float) -> Cost:
-    """The cost, scaled to another batch."""
-    return Cost(steps, seconds and seconds * factor, kept and round(kept * factor))
+def cost(steps: int, seconds: tuple[float, int] | None, kept: tuple[float, int] | None, batch: int) -> Cost:
+    """The cost, scaled from the batches that it was measured at to another one."""
+    time, held = (None if found is None else found[0] * (batch / found[1]) for found in (seconds, kept))
+    return Cost(steps, time, None if held is None else round(held))

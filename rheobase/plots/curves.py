@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rheobase.metrics import Metric
+from rheobase.metrics import ACCURACY, Metric
 from rheobase.plots.style import COLOURS, GREY, look, new_figure, styled, whole_numbers
 from rheobase.training.experiment import rule_text
 from rheobase.training.fit import Report
@@ -70,6 +70,8 @@ def curve_of(run: Run, name: str | None) -> Curve:
     if isinstance(run, Report):
         epochs: Sequence[Mapping[str, Any]] = [asdict(epoch) for epoch in run.epochs]
         own, metric, best = rule_text(run.experiment.rule), run.metric, float(run.best_epoch)
+        if metric != ACCURACY:  # it is the test part's, and the others may have another
+            metric = replace(metric, name="score", unit="")
     else:
         past = run if isinstance(run, PastRun) else read_run(Path(run), Path(run).name)
         epochs, own, metric, best = past.epochs, past.name, past.metric("validation"), number(past.result, "best_epoch")

@@ -12,6 +12,7 @@ PAPER = "rate-based backpropagation"
 NETS = {"resnet18": "ResNet-18", "resnet19": "ResNet-19", "vgg11": "VGG-11"}
 IMAGENET_NETS = {"sew-resnet34": "SEW-ResNet-34", "preact-resnet34": "PreAct-ResNet-34"}
 BPTT = "bptt(objective=mean_output)"  # the loss of the mean output, as here
+NORMS = "norms have the statistics of each step, the paper's single-step mode; its multi-step mode has those of all"
 
 
 def _cifar(classes: int, model: str) -> Experiment:
@@ -47,7 +48,7 @@ def _recipes() -> Iterator[Recipe]:
                 return _cifar(classes, model)
 
             cifar.__doc__ = f"{title} on CIFAR-{classes}, T = 4 (the paper: 2, 4, 6), 300 epochs."
-            yield Recipe(f"rate-bp-cifar{classes}-{model}", cifar, PAPER, NOT_READ, NOT_READ)
+            yield Recipe(f"rate-bp-cifar{classes}-{model}", cifar, PAPER, NOT_READ, NOT_READ, NORMS)
     for model, title in IMAGENET_NETS.items():
 
         def imagenet(model: str = model) -> Experiment:
@@ -56,9 +57,9 @@ def _recipes() -> Iterator[Recipe]:
         imagenet.__doc__ = f"{title} on ImageNet, T = 4, 100 epochs."
         yield Recipe(
             f"rate-bp-imagenet-{model}", imagenet, PAPER, NOT_READ, NOT_READ,
-            departs="512 samples in one batch on one device; the paper: 8 GPUs with synchronised BatchNorm",
+            departs=f"512 samples in one batch on one device; the paper: 8 GPUs with synchronised BatchNorm; {NORMS}",
         )  # fmt: skip
-    yield Recipe("rate-bp-cifar10-dvs", _cifar10_dvs, PAPER, NOT_READ, NOT_READ)
+    yield Recipe("rate-bp-cifar10-dvs", _cifar10_dvs, PAPER, NOT_READ, NOT_READ, NORMS)
 
 
 RATE_BP = tuple(each for own in _recipes() for each in (own, own.partner("bptt", NOT_READ, NOT_READ, rule=BPTT)))

@@ -25,14 +25,19 @@ class Case:
     """One way to train at one place.
 
     seconds: of a step, under the better allocator setting. relative: the same, in units of the reference's.
-    kept, peak: bytes. reason: why something is missing.
+    kept, peak: bytes. reasons: why something is missing, of "times" and "memory".
     """
 
     seconds: float | None = None
     relative: float | None = None
     kept: float | None = None
     peak: float | None = None
-    reason: str = ""
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        """Why something is missing, "" where nothing is."""
+        return next(filter(None, self.reasons.values()), "")
 
 
 @dataclass
@@ -67,7 +72,9 @@ def records_in(folder: Path) -> list[dict[str, Any]]:
 
 
 def benches(records: Sequence[Mapping[str, Any]]) -> dict[Place, Bench]:
-    """By network and T. Times are those of the last record that has the place, as ratios are of one run."""
+    """By network and T, at the last record's batch. Times are those of the last record that has the place, as ratios
+    are of one run.
+    """
     found: dict[Place, Bench] = {}
     for record in records:
         for kind in ("memory", "times"):
@@ -76,7 +83,8 @@ def benches(records: Sequence[Mapping[str, Any]]) -> dict[Place, Bench]:
                 by_place.setdefault((row["net"], row["steps"]), []).append(row)
             for place, rows in by_place.items():
                 bench = found.setdefault(place, Bench())
-                bench.batch = rows[0]["batch"]
+                if bench.batch != rows[0]["batch"]:  # what there is of another batch does not compare
+                    bench = found[place] = Bench(rows[0]["batch"])
                 add_memory(bench, rows) if kind == "memory" else add_times(bench, rows)
     return dict(sorted(found.items(), key=lambda pair: pair[0][1]))
 
@@ -86,7 +94,7 @@ def add_memory(bench: Bench, rows: Sequence[Mapping[str, Any]]) -> None:
         if row["status"] != "not measured":
             case = bench.cases.setdefault((row["library"], row["case"]), Case())
             case.kept, case.peak = number(row, "kept"), number(row, "peak")
-            case.reason = case.reason or reason(row)
+            case.reasons["memory"] = reason(row)
 
 
 def add_times(bench: Bench, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -97,25 +105,27 @@ def add_times(bench: Bench, rows: Sequence[Mapping[str, Any]]) -> None:
     units = dict(unit_times(timed, bench.reference))
     for case in bench.cases.values():
         case.seconds = case.relative = None
+        case.reasons.pop("times", None)
     for row in rows:
         case = bench.cases.setdefault((row["library"], row["case"]), Case())
         if "median" not in row:
-            case.reason = case.reason or reason(row)
+            case.reasons["times"] = case.reasons.get("times") or reason(row)
             continue
         same = [r for r in timed if all(r[name] == row[name] for name in ("library", "case", "allocator"))]
         case.seconds = least(case.seconds, same[0]["median"])
-        if units:
-            relative = statistics.fmean(r["median"] / units[r["group"]] for r in same if r["group"] in units)
-            case.relative = least(case.relative, relative)
+        ratios = [r["median"] / units[r["group"]] for r in same if r["group"] in units]
+        if ratios:
+            case.relative = least(case.relative, statistics.fmean(ratios))
 
 
 def unit_times(timed: Sequence[Mapping[str, Any]], reference: str) -> Iterator[tuple[int, float]]:
-    """The reference's fastest time in each group of cases that ran interleaved; 1 where it did not run."""
+    """The reference's fastest time in each group of cases that ran interleaved, of those in which it ran."""
     if reference:
         for group in {row["group"] for row in timed}:
             names = REFERENCES[reference]
             medians = [r["median"] for r in timed if r["group"] == group and is_of(r, reference, names)]
-            yield group, min(medians, default=1.0)
+            if medians:
+                yield group, min(medians)
 
 
 def is_of(row: Mapping[str, Any], library: str, names: Sequence[str]) -> bool:

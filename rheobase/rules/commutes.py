@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from rheobase.explained import explained
-from rheobase.wiring import tensors
+from rheobase.wiring import tensors, written
 
 _AFFINE = frozenset(
     """
@@ -19,6 +19,7 @@ _AFFINE = frozenset(
     avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d linear
     conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d requires_grad_ register_hook
     zeros_like ones_like full_like new_zeros new_ones new_full new_tensor cumsum tile repeat_interleave
+    __setitem__ copy_
     """.split()  # noqa: SIM905
 )
 # What asks a tensor for its form, not for its values.
@@ -44,7 +45,7 @@ class CommutesWithMean(TorchFunctionMode):
     def marked(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         """A view of x, marked as time-dependent if the input is (or, given `like`, if that is)."""
         trusted, self.trusts = self.trusts, True
-        x = x.view_as(x)
+        x = x[...]  # unlike `view_as`, keeps the strides of a single sample
         self.trusts = trusted
         x._rheobase_changes = self._input_changes if like is None else _changes(like)  # type: ignore[attr-defined]
         return x
@@ -89,9 +90,9 @@ class CommutesWithMean(TorchFunctionMode):
             args = tuple(self._wholes(args))
             kwargs = {name: next(self._wholes((value,))) for name, value in (kwargs or {}).items()}
         out = func(*args, **(kwargs or {}))
-        if self.trusts or not isinstance(out, (Tensor, tuple, list)):
+        if self.trusts:
             return out
-        made = list(tensors((out,)))
+        made = list(written(func, args, out))
         changing = sum(_changes(x) for x in tensors((args, (kwargs or {}).values())))
         if made and changing:
             self._check(func, args, kwargs or {}, changing)

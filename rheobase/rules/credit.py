@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from rheobase.casts import at_least_float32, outside_autocast
 from rheobase.synapses import Operation
@@ -24,7 +25,7 @@ class Call:
     decay: of the trace, where the trace of the step before the chunk is given in place of the chunk's traces.
     skips: whether the backward pass under way only looks for this synapse's output.
     error: the non-causal error at the synapse's output, gathered before its own backward runs.
-    output: what the synapse gave out, while the chunk lasts.
+    edge: where the graph behind what the synapse gave out ends, while the chunk lasts; None for no graph.
     value: the output, where it is known already; taken by the forward.
     """
 
@@ -33,7 +34,7 @@ class Call:
     bias_trace: Tensor | None
     skips: Callable[[], bool]
     error: Tensor | None = None
-    output: Tensor | None = None
+    edge: GradientEdge | None = None
     value: Tensor | None = None
     input_trace: Tensor | None = None
     decay: float | None = None
@@ -46,6 +47,11 @@ class Call:
         if self.error is None:
             self.error = error.new_zeros(steps * len(error), *error.shape[1:])
         self.error[offset * len(error) : (offset + 1) * len(error)] += error
+
+
+def edge_of(x: Tensor) -> GradientEdge | None:
+    """Where x is in its graph, as it is now: what changes it in place comes after; None for no graph."""
+    return get_gradient_edge(x) if x.requires_grad else None
 
 
 class CreditedSynapse(torch.autograd.Function):
@@ -158,7 +164,7 @@ class SteadySynapse(torch.autograd.Function):
     ) -> Tensor:
         ctx.set_materialize_grads(False)
         ctx.steady, ctx.steps, ctx.call = steady, steps, call
-        return steady.output.expand(steps, *steady.output.shape).flatten(0, 1)
+        return torch.cat([steady.output] * steps)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:

@@ -268,7 +268,7 @@ class _ParameterResponse(torch.autograd.Function):
     def forward(ctx: Any, rate: Tensor, parameter: Tensor, change: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(change)
         ctx.shape = parameter.shape
-        return rate.view_as(rate)
+        return rate.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:

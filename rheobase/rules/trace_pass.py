@@ -11,7 +11,7 @@ from rheobase.casts import at_least_float32
 from rheobase.engine import ONE_STEP, Sweep
 from rheobase.explained import explained
 from rheobase.neurons import Neuron, State
-from rheobase.rules.credit import Call, CreditedSynapse, SteadySynapse, SteadyWeight
+from rheobase.rules.credit import Call, CreditedSynapse, SteadySynapse, SteadyWeight, edge_of
 from rheobase.rules.roles import Role, role
 from rheobase.rules.tangent import response
 from rheobase.synapses import Operation, operation
@@ -82,7 +82,7 @@ class TraceTreatment(Treatment):
         )
         bias = synapse.bias if isinstance(synapse.bias, Tensor) else None
         if sweep.is_steady(x) and not x.requires_grad:
-            call.output = self._steady_output(sweep, synapse, sweep.unfolded(x)[0], bias, call)
+            output = self._steady_output(sweep, synapse, sweep.unfolded(x)[0], bias, call)
         else:
             x, weight, bias = _as_autocast(sweep, call.operation.prepare(x), sweep.weight(synapse), bias)
             keeps_x, decay = self._role(synapse).acausal != 0, self._role(synapse).decay
@@ -93,11 +93,11 @@ class TraceTreatment(Treatment):
                     trace, call.decay = before, decay
                 else:
                     trace = sweep.folded(traces)
-            call.output = CreditedSynapse.apply(x, weight, bias, trace.to(x.dtype), keeps_x, call)
+            output = CreditedSynapse.apply(x, weight, bias, trace.to(x.dtype), keeps_x, call)
         self._calls[synapse] = call
         self._made.append(call)
-        assert call.output is not None
-        return call.output
+        call.edge = edge_of(output)
+        return output
 
     def neuron(self, sweep: Sweep, neuron: Neuron, currents: Tensor) -> Tensor:
         if self.settings.acausal == 0 or not neuron.spiking:
@@ -125,7 +125,8 @@ class TraceTreatment(Treatment):
         """Remembers what it adds: an error at the sum is the error at both."""
         total = super().joined(sweep, currents, current, recurrent)
         steps = len(currents) // len(current)
-        total._rheobase_summands = (currents, sweep.offset, steps), (recurrent, 0, 1)  # type: ignore[attr-defined]
+        summands = (edge_of(currents), sweep.offset, steps), (edge_of(recurrent), 0, 1)
+        total._rheobase_summands = total._version, summands  # type: ignore[attr-defined]
         return total
 
     @staticmethod
@@ -145,7 +146,7 @@ class TraceTreatment(Treatment):
     def chunk_done(self) -> None:
         """Lets go of the graph of the chunk."""
         for call in self._made:
-            call.output = call.error = None
+            call.edge = call.error = None
         self._made.clear()
         self._calls.clear()
 
@@ -158,20 +159,23 @@ class TraceTreatment(Treatment):
         """Brings the non-causal error at a neuron's input back to the synapses that feed it."""
         found = []
         for call in calls:
-            if call.output is None or not call.output.requires_grad:
+            if call.edge is None:
                 continue
-            for part, offset, steps in getattr(currents, "_rheobase_summands", [(currents, 0, 1)]):
-                if call.output is part:
+            version, summands = getattr(currents, "_rheobase_summands", (None, ()))
+            if version != currents._version:
+                summands = [(edge_of(currents), 0, 1)]
+            for edge, offset, steps in summands:
+                if edge is not None and edge[:2] == call.edge[:2]:
                     call.add_error(error, offset, steps)
                     break
             else:
-                found.append((call, call.output))
+                found.append((call, call.edge))
         if not found:
             return
         self.skips = True
         try:
-            outputs = [output for _, output in found]
-            errors = torch.autograd.grad(currents, outputs, error, retain_graph=True, allow_unused=True)
+            edges = [edge for _, edge in found]
+            errors = torch.autograd.grad(currents, edges, error, retain_graph=True, allow_unused=True)
         finally:
             self.skips = False
         for (call, _), part in zip(found, errors, strict=True):

@@ -140,11 +140,11 @@ def _learning_step(
             found.append(step)
 
     with aside(model, random), watch.watching():
-        _by_steps(rule, model).backward(model, xs, target, loss=loss, after_step=learned)
+        by_steps(rule, model).backward(model, xs, target, loss=loss, after_step=learned)
     return found[0] if found else None
 
 
-def _by_steps(rule: Rule, model: nn.Module) -> Rule:
+def by_steps(rule: Rule, model: nn.Module) -> Rule:
     """The rule with one step in a chunk, where it has chunks and the model allows it."""
     knows_chunks = is_dataclass(rule) and "chunk" in {field.name for field in fields(rule)}
     return replace(rule, chunk=1) if knows_chunks and not sequence_norms(model) else rule  # type: ignore[type-var]

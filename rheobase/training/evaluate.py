@@ -83,3 +83,12 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         raise explained(
             ValueError(f"The weights in {folder} do not fit the model ({CONFIG} there says of what): {error}"), "resume"
         ) from error
+
+
+def initial_model(experiment: Experiment, data: Data | FlowData, device: torch.device) -> nn.Module:
+    """The model before training: drawn from the seed, or with the weights that the experiment starts from."""
+    torch.manual_seed(experiment.seed)
+    model = experiment.build_model(data)
+    if experiment.weights is not None:
+        load_weights(model, Path(experiment.weights))
+    return model.to(device)

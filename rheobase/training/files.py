@@ -5,6 +5,7 @@ import json
 import math
 import os
 import secrets
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,8 @@ DIFFS = ("git.diff", "rheobase.diff")
 PICTURES = tuple(
     f"{name}.png" for name in ("curves", "confusion", "raster", "rates", "potentials", "frames", "filters")
 )
-REPORT = "report.html"
+REPORT, RESULTS = "report.html", "results.json"
+OF_COMPARISON = (COMPARISON, RESULTS, "compare.png")
 FILES = (CONFIG, METRICS, WEIGHTS, CHECKPOINT, PREVIOUS, RESULT)
 
 
@@ -46,7 +48,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         folder = path.parent
         if any((folder / name).is_file() for name in (CHECKPOINT, PREVIOUS)):
-            advice = f"The last good checkpoint is untouched: `rheobase resume {folder}` goes on from it afterwards"
+            again = f"rheobase resume {shlex.quote(str(folder))}"
+            advice = f"The last good checkpoint is untouched: `{again}` goes on from it afterwards"
         else:
             advice = "There is no checkpoint to go on from yet"
         reason = error.strerror or str(error)
@@ -219,20 +222,27 @@ def require_file(path: Path) -> None:
 
 
 def claim(folder: Path, *, overwrite: bool) -> None:
-    """Makes `folder`, empty of an earlier run.
+    """Makes `folder`, empty of an earlier run or comparison.
 
-    Raises FileExistsError when it holds anything, unless `overwrite`, which removes the files of a run alone.
+    Raises FileExistsError when it holds anything, unless `overwrite`, which removes the files of those alone.
     """
+    clear(prepared(folder, overwrite=overwrite))
+
+
+def prepared(folder: Path, *, overwrite: bool) -> Path:
+    """`folder`, made, of which nothing is removed yet. Raises what `claim` raises."""
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file: name another folder.")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not overwrite:
-            raise explained(
-                FileExistsError(f"{folder} is not empty: name another folder, or overwrite it with --overwrite."),
-                "resume",
-            )
-        for name in (*FILES, *PICTURES, REPORT):
-            (folder / name).unlink(missing_ok=True)
-        clear_leftovers(folder)
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        raise explained(
+            FileExistsError(f"{folder} is not empty: name another folder, or overwrite it with --overwrite."), "resume"
+        )
     with disk_errors(folder / CONFIG):
         folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def clear(folder: Path) -> None:
+    for name in (*FILES, *PICTURES, REPORT, *OF_COMPARISON):
+        (folder / name).unlink(missing_ok=True)
+    clear_leftovers(folder)

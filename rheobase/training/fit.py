@@ -14,7 +14,7 @@ from rheobase.datasets import Data, FlowData
 from rheobase.distributed import World, world_of
 from rheobase.metrics import Metric
 from rheobase.training.checkpoints import Checkpoints
-from rheobase.training.environment import deterministic, environment
+from rheobase.training.environment import deterministic, differences, environment
 from rheobase.training.environment import threads as use_threads
 from rheobase.training.evaluate import read_experiment
 from rheobase.training.experiment import Experiment
@@ -24,13 +24,15 @@ from rheobase.training.files import (
     RESULT,
     WEIGHTS,
     DiskError,
-    claim,
+    clear,
+    prepared,
     read_json,
     require_writable,
     write_json,
     write_lines,
     write_weights,
 )
+from rheobase.training.held import held
 from rheobase.training.loggers import Guarded, Logger
 from rheobase.training.loop import Epoch, Loop
 from rheobase.training.progress import Plan, Progress, Silent
@@ -86,13 +88,15 @@ def fit(
     save_every: seconds between checkpoints within an epoch; 0 saves each batch.
     world: the processes that train together, where the caller has started them; those of torchrun by default.
 
-    SIGTERM and SIGINT save what was done and raise Interrupted. Raises FileExistsError for a folder that is not empty,
-    DivergedError where numbers go wrong, OutOfMemory, and DiskError, in each case with the last checkpoint in place.
+    SIGTERM and SIGINT save what was done and raise Interrupted. Raises FileExistsError for a folder that is not empty
+    or in which another process trains, DivergedError where numbers go wrong, OutOfMemory, and DiskError, in each case
+    with the last checkpoint in place.
     """
-    with world_of(experiment.device, world) as world, deterministic(experiment.deterministic):
-        folder = Path(folder) if folder is not None and world.leads else None
-        if folder is not None:
-            claim(folder, overwrite=overwrite)
+    with (
+        world_of(experiment.device, world) as world,
+        deterministic(experiment.deterministic),
+        held(None if folder is None or not world.leads else prepared(Path(folder), overwrite=overwrite)) as own,
+    ):
         loop = Loop(experiment, data or loaded(experiment, world), world)
         told = {
             "experiment": experiment.settings(),
@@ -100,11 +104,12 @@ def fit(
             "metrics": {part: getattr(loop.data, part).metric.name for part in ("train", "validation", "test")},
             **environment(loop.device, command, processes=world.size),
         }
-        if folder is not None:
-            require_writable(folder, 3 * loop.bytes)  # two checkpoints and one on its way
-            write_json(folder / CONFIG, told)
-            write_diffs(folder)
-        return Run(loop, folder, progress or Silent(), loggers, save_every, log_every, told).go()
+        if own is not None:
+            clear(own)  # of an earlier run, now that nothing refuses this one
+            require_writable(own, 3 * loop.bytes)  # two checkpoints and one on its way
+            write_json(own / CONFIG, told)
+            write_diffs(own)
+        return Run(loop, own, progress or Silent(), loggers, save_every, log_every, told).go()
 
 
 def resume(
@@ -128,20 +133,30 @@ def resume(
     """
     folder = Path(folder)
     experiment, settings = read_experiment(folder), read_json(folder / CONFIG)
-    progress, threads = progress or Silent(), threads or settings.get("threads")
+    progress = progress or Silent()
+    threads = settings.get("threads") if threads is None else threads
     with (
         world_of(experiment.device, world) as world,
         deterministic(experiment.deterministic),
         use_threads(threads),
+        held(folder if world.leads else None) as own,
     ):
         state = Checkpoints(folder).read(progress.say)
-        loop = Loop(experiment, data or loaded(experiment, world), world)
+        loop = Loop(experiment, data or loaded(experiment, world), world, goes_on=True)
         loop.restore(state)
         records = [Epoch(**record) for record in state["epochs"]]
-        own = folder if world.leads else None
+        run = Run(loop, own, progress, loggers, save_every, log_every, settings, records)
+        tell_changes(settings, loop, progress)
         if own is not None:
             (own / RESULT).unlink(missing_ok=True)
-        return Run(loop, own, progress, loggers, save_every, log_every, settings, records).go()
+        return run.go()
+
+
+def tell_changes(settings: Mapping[str, Any], loop: Loop, progress: Progress) -> None:
+    """Says what is not as it was when the run began."""
+    present = environment(loop.device, processes=loop.world.size) | {"resolved": resolved(loop.experiment)}
+    if changes := differences(settings, present):
+        progress.say(f"Not as when this run began, so the weights may differ: {'; '.join(changes)}.")
 
 
 class Run:

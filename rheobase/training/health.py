@@ -23,7 +23,8 @@ class FiringCount:
         self.places = 0
 
     def add(self, spikes: Tensor) -> None:
-        self.spikes = self.spikes.to(spikes.device) + spikes.detach().sum(dtype=torch.float64)
+        fired = torch.count_nonzero(spikes.detach())  # whatever their sign and size
+        self.spikes = self.spikes.to(spikes.device) + fired
         self.places += spikes.numel()
 
     @property

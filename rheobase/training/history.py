@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,15 +71,23 @@ def read_run(folder: Path, name: str) -> PastRun:
     if not mapping(config, "experiment"):
         raise ValueError(f'{CONFIG} tells of no "experiment"')
     epochs, result = list[dict[str, Any]](), dict[str, Any]()
-    try:
+    with noted(notes):
         if (folder / EPOCHS).is_file():
             epochs = read_lines(folder / EPOCHS, notes.append)
+    with noted(notes):
         if (folder / RESULT).is_file():
             result = json_object((folder / RESULT).read_bytes(), RESULT)
-    except (ValueError, OSError) as error:
-        notes.append(str(error))
     times = [(folder / file).stat().st_mtime for file in FILES if (folder / file).exists()]
     return PastRun(name, folder, config, epochs, result, time.time() - max(times), notes)
+
+
+@contextmanager
+def noted(notes: list[str]) -> Iterator[None]:
+    """What cannot be read inside becomes a note."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        notes.append(str(error))
 
 
 def find_runs(folder: Path) -> tuple[list[PastRun], dict[str, str]]:

@@ -4,9 +4,8 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from rheobase.precision import Precision
 from rheobase.rules.rule import Result
 from rheobase.training.anomalies import DivergedError, bad_input, first_bad, gradient_norm
 from rheobase.training.environment import peak_memory
-from rheobase.training.evaluate import evaluate, load_weights
+from rheobase.training.evaluate import evaluate, initial_model
 from rheobase.training.experiment import Experiment
 from rheobase.training.health import ailments, firing_rates
 from rheobase.training.optimisation import learning_rate, make_optimizer
@@ -39,7 +38,7 @@ class Epoch:
     """What is known after one epoch.
 
     loss: mean over its batches. train_score, validation_score: of the data's metric.
-    seconds: of training, without evaluation, and with the time before an interruption.
+    seconds: of training with reading its data, without evaluation, and with the time before an interruption.
     skipped: batches left out because their numbers went wrong.
     peak_memory: bytes so far, of the process or, on a GPU, of torch there; None where the system does not tell.
     firing_rates: spikes per neuron and step on one validation batch, by layer.
@@ -78,19 +77,18 @@ class Loop:
 
     done: complete epochs. tally: the sums of the epoch in progress. updates: optimiser steps.
     best: the weights with the best validation score so far, the latest of equals.
+    goes_on: a state is restored next, so the run whose weights this one started from need not be there any more.
     """
 
-    def __init__(self, experiment: Experiment, data: Data | FlowData, world: World | None = None) -> None:
+    def __init__(
+        self, experiment: Experiment, data: Data | FlowData, world: World | None = None, *, goes_on: bool = False
+    ) -> None:
         self.experiment, self.data = experiment, data
         self.world = world or World(device=device_named(experiment.device))
         self.device = self.world.device
         self.rule, self.loss = experiment.learning_rule(), experiment.loss_function()
         random.seed(experiment.seed)
-        torch.manual_seed(experiment.seed)
-        self.model = experiment.build_model(data)
-        if experiment.weights is not None:
-            load_weights(self.model, Path(experiment.weights))
-        self.model.to(self.device)
+        self.model = initial_model(replace(experiment, weights=None) if goes_on else experiment, data, self.device)
         if self.world.size > 1:
             self._require_shared_update()
             self.model = synchronised(self.model)
@@ -120,12 +118,14 @@ class Loop:
         """
         number = self.done + 1
         self.model.train()
+        self._since = time.perf_counter()  # what the data take counts as training
         for xs, target in self.batches.epoch(number, self.tally.batches):
             wish = self._batch(xs, target, told, wishes)
             if wish.save or wish.signal:
                 save()
             if wish.signal:
                 raise Interrupted(wish.signal)
+            self._since = time.perf_counter()
         rates, score = self._firing_rates(), self._score("validation", partial(self._heed, wishes, save))
         self._keep_if_best(score, number)
         tally, self.tally, self.done = self.tally, Tally(bad=self.tally.bad), number
@@ -138,7 +138,7 @@ class Loop:
 
     def _batch(self, xs: Tensor, target: Tensor, told: Told, wishes: Callable[[], Wishes]) -> Wishes:
         """One batch; what the processes wish together afterwards."""
-        started, tally = time.perf_counter(), self.tally
+        tally = self.tally
         rate = learning_rate(self.experiment, self.done, tally.batches, len(self.batches))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -168,7 +168,7 @@ class Loop:
                 self._drop_zeros(reached)
             self._update()
         tally.batches += 1
-        tally.seconds += time.perf_counter() - started
+        tally.seconds += time.perf_counter() - self._since
         told(self.done + 1, tally.batches, loss, tally.samples / tally.seconds)
         return Wishes(saves > 0, signal_of([terminated, interrupted]))
 
@@ -299,7 +299,7 @@ class Loop:
 
     def _keep_if_best(self, score: float, epoch: int) -> None:
         is_better = self.data.validation.metric.higher_is_better
-        if not self.best or (score >= self.best_score if is_better else score <= self.best_score):
+        if math.isnan(self.best_score) or (score >= self.best_score if is_better else score <= self.best_score):
             self.best_epoch, self.best_score = epoch, score
             self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 

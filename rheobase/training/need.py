@@ -57,7 +57,8 @@ def need(
 ) -> Need | None:
     """What batches like this one need under `rule`, measured on a few of its samples; None if even those do not fit.
 
-    batch_size: samples of the batches in question; as many as in xs by default. Chunks are as long as for these.
+    batch_size: samples of the batches in question; as many as in xs by default. Chunks are as long as for these. Where
+        xs has too few to measure, they are repeated.
 
     Two small batches are measured at each of their allocations, and each of these is foretold, so that the largest sum
     may come at another moment for large batches than for small ones. Long sequences of a rule whose memory grows evenly
@@ -67,7 +68,8 @@ def need(
     samples = batch_size or xs.shape[1]
     paced = Paced.of(model, rule, xs, samples)
     for small in dict.fromkeys((max(2, samples // DENSE), 2)):
-        sizes = min(small, xs.shape[1]), min(2 * small, xs.shape[1])
+        most = max(samples, xs.shape[1])
+        sizes = min(small, most), min(2 * small, most)
         try:
             return over_steps(paced, len(xs), partial(_of_steps, model, paced, xs, target, loss, sizes))
         except (RuntimeError, MemoryError) as error:  # where memory is short, libraries fail in many words
@@ -123,7 +125,9 @@ def _of_steps(
     model: nn.Module, paced: Paced, xs: Tensor, target: Target, loss: Loss, sizes: tuple[int, int], steps: int
 ) -> Need:
     """Of the first steps, by two batches of such sizes."""
-    calls = [learning(model, paced.with_samples(size), xs[:steps], target, loss, size) for size in sizes]
+    calls = [
+        learning(model, paced.with_samples(size), *of_samples(xs[:steps], target, size), loss, size) for size in sizes
+    ]
     with aside(model, RandomStates(xs.device)):
         calls[0]()  # makes what is made once
     first, second = (_changes(model, call, xs.device) for call in calls)
@@ -151,6 +155,14 @@ def learning(
     is_steady = len(xs) > 1 and xs.stride(0) == 0
     few = constant(xs[0, :samples].contiguous(), len(xs)) if is_steady else xs[:, :samples].contiguous()
     return lambda: rule.backward(model, few, goal, loss=loss)
+
+
+def of_samples(xs: Tensor, target: Target, count: int) -> tuple[Tensor, Target]:
+    """The sequence and its target with `count` samples, repeated where there are fewer."""
+    chosen = torch.arange(count, device=xs.device) % xs.shape[1]
+    is_steady = len(xs) > 1 and xs.stride(0) == 0
+    goal = PerStep(target.targets[:, chosen]) if isinstance(target, PerStep) else target[chosen]
+    return constant(xs[0, chosen], len(xs)) if is_steady else xs[:, chosen], goal
 
 
 def knobs(rule: Rule) -> dict[str, object]:

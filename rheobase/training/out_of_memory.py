@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.chunks import sequence_norms
-from rheobase.processes import apart
+from rheobase.processes import apart, count
 from rheobase.rules import RULES
 from rheobase.rules.rule import Loss, Rule
 from rheobase.sequence import Target
@@ -64,11 +64,14 @@ def what_would_fit(
             f"Out of memory: {size(free)} are free, too little to measure what would fit. Try, best first, "
             "bptt(checkpoint=True), sltt, a smaller batch."
         )
+    together = count()
     with apart():
-        return _report(model, rule, xs, target, loss, free if limit_bytes is None else limit_bytes)
+        return _report(model, rule, xs, target, loss, free if limit_bytes is None else limit_bytes, together)
 
 
-def _report(model: nn.Module, rule: Rule, xs: Tensor, target: Target, loss: Loss, free: int | None) -> str:
+def _report(
+    model: nn.Module, rule: Rule, xs: Tensor, target: Target, loss: Loss, free: int | None, together: int
+) -> str:
     samples, usual = xs.shape[1], need(model, rule, xs, target, loss)
     batch = f"a batch of {samples} samples, {len(xs)} steps each"
     have = "nobody knows how much is free" if free is None else f"{size(free)} are free"
@@ -77,15 +80,23 @@ def _report(model: nn.Module, rule: Rule, xs: Tensor, target: Target, loss: Loss
     else:
         head = f"Out of memory: {batch}, needs about {size(usual.at(samples))} under {rule_text(rule)}; {have}."
     most = None if free is None else SHARE * free
-    fitting = list(_fitting(model, rule, usual, xs, target, loss, most))
+    fitting = list(_fitting(model, rule, usual, xs, target, loss, most, together))
     if not fitting:
         return f"{head} Nothing tried fits: take a smaller model, fewer steps, or a machine with more memory."
     return "\n  ".join([f"{head} What would fit, best first:", *fitting])
 
 
 def _fitting(
-    model: nn.Module, rule: Rule, usual: Need | None, xs: Tensor, target: Target, loss: Loss, most: float | None
+    model: nn.Module,
+    rule: Rule,
+    usual: Need | None,
+    xs: Tensor,
+    target: Target,
+    loss: Loss,
+    most: float | None,
+    together: int,
 ) -> Iterator[str]:
+    """together: the processes that share a batch, of which xs is this one's part."""
     samples, has_exact = xs.shape[1], False
     for other, is_exact, remark in _alternatives(model, rule):
         if is_exact and has_exact:
@@ -94,7 +105,9 @@ def _fitting(
             found = need(model, other, xs, target, loss)
         except (ValueError, TypeError):
             continue  # the rule cannot train this model
-        needed = math.inf if found is None else found.at(samples)
+        if found is None:
+            continue
+        needed = found.at(samples)
         if needed > (math.inf if most is None else most) or (usual is not None and needed >= usual.at(samples)):
             continue
         has_exact = has_exact or is_exact
@@ -103,7 +116,7 @@ def _fitting(
         # Where it should have fitted, by what is known, half of it may.
         largest = samples // 2 if most is None or usual.at(samples) <= most else usual.samples_within(most)
         if largest:
-            yield f"--batch-size {largest}: about {size(usual.at(largest))}; the largest batch for this rule"
+            yield f"--batch-size {largest * together}: about {size(usual.at(largest))}; the largest batch for this rule"
 
 
 def _alternatives(model: nn.Module, rule: Rule) -> Iterator[tuple[Rule, bool, str]]:

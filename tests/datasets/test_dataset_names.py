@@ -6,6 +6,8 @@ import sys
 import pytest
 
 from rheobase.datasets import DATASETS, descriptions, load, options_of
+from rheobase.training import Experiment
+from rheobase.training.choice import written_call
 
 
 def test_an_unknown_name_is_answered_with_the_near_ones():
@@ -40,6 +42,33 @@ def test_options_of_the_split_reach_it_over_the_sets_own():
     pytest.importorskip("sklearn", reason="needs scikit-learn")
     data = load("digits", steps=3, limit=50, evaluation_limit=20, validation=0.2)
     assert (data.train.steps, len(data.train), len(data.validation), len(data.test)) == (3, 50, 20, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "kind"),
+    [
+        ("dvs128-gesture", "repeats", "no", "bool"),
+        ("cifar10-dvs", "sort", 1, "bool"),
+        ("digits", "steps", 2.5, "int"),
+        ("digits", "steps", True, "int"),
+        ("shd", "window", "0.01", "float"),
+        ("cifar10", "augment", 3, "str"),
+    ],
+)
+def test_a_value_of_another_kind_than_the_default_is_refused(name, option, value, kind):
+    """Most would be taken: "no" for true, 2.5 for the steps that the command line shows."""
+    with pytest.raises(ValueError, match=f"{name!r} expects {option} as {kind}, got {value!r}"):
+        load(name, **{option: value})
+    with pytest.raises(ValueError, match=f"expects {option} as {kind}"):
+        Experiment(data=written_call(name, {option: value}))
+
+
+def test_none_is_the_word_where_the_default_is_a_word_and_elsewhere_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load("cifar10-dvs", augment=None, root=tmp_path)
+    with pytest.raises(ValueError, match="Unknown framing 'none'"):
+        load("n-mnist", framing=None)
+    assert Experiment(data="saccade-mnist(limit=none)").data == "saccade-mnist(limit=none)"
 
 
 def test_every_set_has_a_line_of_its_own_and_takes_the_common_options():

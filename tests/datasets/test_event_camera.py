@@ -181,5 +181,10 @@ def test_images_out_of_range_and_overflowing_counts_are_refused():
         shots(1, replace(TINY, threshold=0.002), bins=1)
     with pytest.raises(ValueError, match="positive threshold"):
         Camera(threshold=0.0)
+    # 390 noise events of a pixel on average in the one bin, 33 in each of twelve
+    noisy = replace(TINY, noise_rate=13000.0, bin_seconds=0.005)
+    with pytest.raises(ValueError, match=r"More than 255 events of a pixel .* smaller noise_rate"):
+        shots(1, noisy, bins=1)
+    assert shots(1, noisy, bins=12).max() > 33
     with pytest.raises(ValueError, match="image_size up to size"):
         Camera(size=20)

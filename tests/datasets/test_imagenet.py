@@ -141,6 +141,13 @@ def test_a_damaged_image_is_named_when_it_is_read(root, damage):
     assert next(iter(data.test.batches(3)))[0].isfinite().all()
 
 
+def test_an_image_of_more_than_8_bits_is_named_and_not_white(root):
+    path = root / "val" / "n01440764" / "n01440764_3.png"
+    Image.new("I;16", (40, 40), 700).save(path)
+    with pytest.raises(ValueError, match=r"n01440764_3\.png: expected 8 bits a channel, got .* mode 'I"):
+        next(iter(small(root).test.batches(13)))
+
+
 def test_an_image_that_was_deleted_is_named(root):
     data = small(root)
     (root / "val" / "n01440764" / "n01440764_3.JPEG").unlink()

@@ -91,7 +91,11 @@ def test_frames_are_found_again_without_the_files_content_and_made_anew_for_othe
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"window": 0.0}, "window of at least 1e-6 s, got 0.0"), ({"height": 0}, "height of at least 1, got 0")],
+    [
+        ({"window": 0.0}, "window of at least 1e-6 s, got 0.0"),
+        ({"window": 30}, "window in seconds, below 10, got 30"),
+        ({"height": 0}, "height of at least 1, got 0"),
+    ],
 )
 def test_a_frame_without_time_or_pixels_is_refused(root, options, message):
     with pytest.raises(ValueError, match=message):

@@ -69,6 +69,9 @@ def test_steps_and_window_are_the_callers(root):
     assert int(in_memory(test.samples)[4].sum()) == len(times[4])
     with pytest.raises(ValueError, match="window of whole microseconds"):
         shd(root=root, verify=False, window=1e-7)
+    for milliseconds in (10, 10.0):  # they would put every spike into the first step
+        with pytest.raises(ValueError, match=r"window in seconds, below 10, got 10\S*: 10 ms are window=0.01"):
+            shd(root=root, verify=False, window=milliseconds)
 
 
 def test_shd_has_twenty_classes_and_validation_out_of_its_train_part(root):

@@ -123,6 +123,23 @@ def test_what_is_of_another_form_is_refused_with_the_item(dataset):
         from_tonic(Tonic([], []), steps=4, classes=3, **SIZE)
 
 
+@pytest.mark.parametrize(("name", "factor"), [("t", 1e-6), ("x", 0.5), ("t", np.nan)])
+def test_fractions_are_refused_and_whole_numbers_in_floating_point_are_not(dataset, name, factor):
+    fields = [(field, np.float64 if field == name else kind) for field, kind in FIELDS]
+    floating = Tonic(dataset.recordings, dataset.labels, fields)
+    whole, same = (from_tonic(each, steps=4, classes=3, **SIZE) for each in (dataset, floating))
+    assert whole.fingerprint() == same.fingerprint()
+
+    class Scaled(Tonic):
+        def __getitem__(self, index):
+            item, label = super().__getitem__(index)
+            item[name] *= factor
+            return item, label
+
+    with pytest.raises(ValueError, match=f"Expected whole numbers {name} in item 0, t in microseconds"):
+        from_tonic(Scaled(dataset.recordings, dataset.labels, fields), steps=4, classes=3, **SIZE)
+
+
 @pytest.mark.parametrize("options", [{"framing": "window"}, {"window": 1000}, {"framing": "count", "window": 1000}])
 def test_a_window_goes_with_its_framing_alone(dataset, options):
     with pytest.raises(ValueError, match="framing='window' has a window"):

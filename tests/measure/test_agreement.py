@@ -45,6 +45,14 @@ def test_another_rule_agrees_where_no_time_path_is_cut_and_less_elsewhere():
     assert agreement(rb.TruncatedBPTT(horizon=6)).cosine == pytest.approx(1, abs=1e-12)
 
 
+@pytest.mark.parametrize("rule", [rb.SLTT(), rb.SLTT(chunk=4), rb.BPTT(chunk=3), rb.BPTT(checkpoint=2)])
+def test_all_rules_see_the_same_dropout_masks_whatever_their_chunks(rule):
+    memoryless = rb.LIF(0.0, threshold=0.3, detach_reset=True)
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 20), memoryless, nn.Dropout(0.5), nn.Linear(20, 3)).double()
+    found = agreement(rule, model=model)
+    assert (found.cosine, found.norm_ratio) == pytest.approx((1, 1), abs=1e-12)
+
+
 def test_the_total_cosine_is_that_of_all_parameters_as_one_vector():
     torch.manual_seed(1)
     model = net().eval()

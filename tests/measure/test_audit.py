@@ -12,6 +12,7 @@ from rheobase.losses import cross_entropy
 from rheobase.measure import audit_exact, kept_bytes
 from rheobase.measure.agreement import gradient
 from rheobase.measure.audit import audit
+from rheobase.measure.audit_neurons import neuron_layers
 
 RULES = ("sltt", "ottt", "rate-bp")
 
@@ -187,6 +188,64 @@ def test_a_rule_that_refuses_is_told_with_its_reason_and_stops_nothing():
     assert "T = 5" in found["sltt(steps=9)"].refusal
     assert found["sltt"].refusal is None
     assert found["sltt"].total.cosine > 0.5
+
+
+def test_gradients_that_are_not_finite_are_refused_by_name():
+    def loss(output, target):
+        return cross_entropy(output, target) * (math.inf if len(target) == 5 else 1)
+
+    data = [*batches(1), *batches(1, samples=5)]
+    for found in audit(net(), data, ["sltt", "bptt"], loss=loss).rules:
+        assert re.search(r"'0\.weight'.* not finite on batch 2", found.refusal)
+        assert found.total is None
+    assert audit(net(), data[:1], ["sltt"], loss=loss).rules[0].refusal is None
+
+
+def test_a_neuron_that_is_never_called_is_not_called_dead():
+    class Spare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.spare = rb.LIF(), rb.LIF()
+
+        def forward(self, x):
+            return self.used(x)
+
+    assert [layer.name for layer in neuron_layers(Spare(), torch.rand(3, 2, 4))] == ["used"]
+
+
+class Late(rb.LIF):
+    """Hears its current one step later."""
+
+    def initial_state(self, current):
+        return torch.zeros_like(current), torch.zeros_like(current)
+
+    def dynamics(self, current, state):
+        spikes, after = super().dynamics(state[1], state[:1])
+        return spikes, (*after, current)
+
+
+def test_slopes_are_found_of_neurons_that_hear_their_current_later():
+    xs = torch.rand(9, 6, 6, dtype=torch.float64) * 2
+    torch.manual_seed(0)
+    now, late = (neuron_layers(nn.Sequential(kind(0.5, threshold=0.7)), xs)[0] for kind in (rb.LIF, Late))
+    (waited,) = neuron_layers(nn.Sequential(Late(0.5, threshold=0.7)), torch.cat([xs, xs[-1:]]))
+    assert late.rate < now.rate
+    assert waited.rate == pytest.approx(now.rate * 9 / 10)
+    assert 0 < late.sloped <= 1
+
+
+class Signed(rb.LIF):
+    """Spikes of both signs."""
+
+    def dynamics(self, current, state):
+        spikes, after = super().dynamics(current.abs(), state)
+        return spikes * current.sign(), after
+
+
+def test_spikes_below_zero_are_spikes_too():
+    xs = torch.randn(9, 6, 6, dtype=torch.float64) * 2
+    signed, plain = (neuron_layers(nn.Sequential(kind(0.5)), x)[0] for kind, x in ((Signed, xs), (rb.LIF, xs.abs())))
+    assert (signed.rate, signed.ailment) == (plain.rate, None)
 
 
 def test_each_rule_is_compared_with_the_exact_gradient_of_its_own_objective():

@@ -200,6 +200,41 @@ def test_the_reset_is_cut_as_detach_reset_cuts_it():
     assert without_reset(detached) is detached
 
 
+class Own(rb.Neuron):
+    """Its reset is its own, not that of a `Firing`."""
+
+    def __init__(self, detach_reset=False):
+        super().__init__()
+        self.detach_reset = detach_reset
+
+    def initial_state(self, current):
+        return (torch.zeros_like(current),)
+
+    def dynamics(self, current, state):
+        potential = 0.8 * state[0] + current
+        spikes = rb.spike(potential - 0.5, rb.Sigmoid())
+        return spikes, (potential - 0.5 * (spikes.detach() if self.detach_reset else spikes),)
+
+
+def test_a_reset_that_no_firing_makes_is_cut_where_the_neuron_has_detach_reset():
+    given = *batch(), cross_entropy
+    models = [nn.Sequential(nn.Linear(6, 12), Own(cuts), nn.Linear(12, 3)).double() for cuts in (False, True)]
+    models[1].load_state_dict(models[0].state_dict())
+    whole, cut, detached = (gradient(rb.BPTT(), m, *given) for m in (models[0], without_reset(models[0]), models[1]))
+    assert_same(cut, detached)
+    assert not torch.allclose(whole["0.weight"], cut["0.weight"])
+    assert not models[0][1].detach_reset
+
+
+@pytest.mark.parametrize("options", [{"bias": False}, {"affine": False}])
+def test_statistics_are_constant_in_a_norm_without_bias_or_weight_too(options):
+    norm = nn.BatchNorm1d(12, **options)
+    model = nn.Sequential(nn.Linear(6, 12), norm, rb.LIF(0.8, threshold=0.5), nn.Linear(12, 3)).double()
+    constant = without_statistics(model)
+    xs, _ = batch()
+    torch.testing.assert_close(rb.run(constant, xs), rb.run(model, xs), rtol=0, atol=1e-12)
+
+
 def test_the_statistics_of_a_sequence_norm_are_constant_as_well():
     """gamma * (x - mean) / deviation, with the gradient gamma / deviation towards x."""
     norm = rb.SequenceBatchNorm1d(12).double()

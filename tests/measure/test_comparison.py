@@ -1,5 +1,6 @@
 import io
 import json
+import math
 import signal
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import torch
 from rich.console import Console
 
 from rheobase import plots
-from rheobase.measure import compare, default_rules, results
+from rheobase.measure import Agreement, compare, default_rules, results
 from rheobase.measure.table import refusals, table
 from rheobase.rules import RULES
 from rheobase.training import Experiment, Interrupted, Silent, fit, rule_named
@@ -133,6 +134,13 @@ def test_the_results_are_json_and_say_where_they_come_from(rows):
     assert found["rules"][0]["runs"][1]["seed"] == 1
     assert len(found["rules"][0]["runs"][0]["epochs"]) == 2
     assert found["rules"][2] == {"rule": "picky", "refusal": "no model is good enough"}
+
+
+def test_a_cosine_that_cannot_be_told_is_null_in_json(rows):
+    run = replace(rows[0].runs[0], before=Agreement(math.nan, 0.0, {"0.weight": math.nan}))
+    text = json.dumps(results(SMALL, [replace(rows[0], runs=(run,))]), allow_nan=False)
+    told = json.loads(text)["rules"][0]["runs"][0]["agreement_before"]
+    assert told == {"cosine": None, "norm_ratio": 0.0, "of_parameters": {"0.weight": None}}
 
 
 def test_the_picture_is_a_png_also_when_a_rule_refused(rows, tmp_path):

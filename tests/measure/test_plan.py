@@ -14,7 +14,7 @@ from rheobase.measure import plan_time
 from rheobase.measure.plan import RULES, Plan, plan
 from rheobase.measure.plan_choice import Choice, recommended
 from rheobase.training import rule_named
-from rheobase.training.need import Need, need
+from rheobase.training.need import Need, need, of_samples
 
 MIB = 2**20
 
@@ -119,10 +119,10 @@ def test_slow_calls_are_made_twice_and_quick_ones_four_times(monkeypatch: pytest
 
 def test_few_samples_are_repeated_and_a_constant_input_stays_one() -> None:
     xs, target = torch.rand(3, 2, 5), torch.tensor([4, 7])
-    more, goals = plan_time.of_samples(xs, target, 5)
+    more, goals = of_samples(xs, target, 5)
     assert torch.equal(more, xs[:, [0, 1, 0, 1, 0]])
     assert goals.tolist() == [4, 7, 4, 7, 4]
-    steady, each = plan_time.of_samples(rb.constant(xs[0], 6), rb.PerStep(torch.stack([target, target + 1])), 3)
+    steady, each = of_samples(rb.constant(xs[0], 6), rb.PerStep(torch.stack([target, target + 1])), 3)
     assert (steady.stride(0), steady.shape) == (0, (6, 3, 5))
     assert each.targets.tolist() == [[4, 7, 4], [5, 8, 5]]
 
@@ -159,6 +159,14 @@ def test_what_fits_is_measured_to_fit_with_model_optimiser_and_batch_and_one_mor
 
     assert all_of(most) <= 1.02 * 0.6 * whole.choices[0].bytes
     assert all_of(most + 3) > 0.98 * 0.6 * whole.choices[0].bytes
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_the_largest_batch_does_not_hang_on_how_few_samples_were_given(samples: int) -> None:
+    net, xs, target = task("mlp", 16, 8)
+    given: dict[str, Any] = {"loss": cross_entropy, "budget": MIB, "rules": ["sltt"], "chunks": (1,)}
+    few = plan(net, xs[:, :samples], target[:samples], **given).choices[0]
+    assert few.largest_batch == pytest.approx(plan(net, xs, target, **given).choices[0].largest_batch, rel=0.05)
 
 
 def choice(rule: str, size: float, seconds: float, **more: Any) -> Choice:

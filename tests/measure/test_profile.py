@@ -137,6 +137,94 @@ def test_what_never_changes_counts_at_each_step() -> None:
     assert found[0].dense_macs == 3 * one_step > 0
 
 
+def test_a_layer_that_hears_silence_adds_nothing_instead_of_multiplying() -> None:
+    net = nn.Sequential(nn.Linear(3, 2), rb.LIF(threshold=1e6), nn.Linear(2, 2))
+    last = profile(net, torch.rand(3, 2, 3)).layers[2]
+    assert (last.spike_driven, last.dense_macs, last.macs, last.acs, last.picojoules) == (True, 3 * 4, 0, 0, 0)
+
+
+class Twice(nn.Module):
+    """One convolution at two sizes, called by name."""
+
+    def __init__(self, small: int) -> None:
+        super().__init__()
+        self.small = small
+        self.conv, self.neuron, self.readout = nn.Conv2d(1, 1, 3, padding=1), rb.LIF(), nn.Linear(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        small = self.conv(input=nn.functional.adaptive_avg_pool2d(x, self.small)).mean((2, 3), keepdim=True)
+        return self.readout(self.neuron(self.conv(input=x) + small).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("small", [1, 2])
+def test_a_layer_used_at_two_sizes_is_counted_at_both(small: int) -> None:
+    found = profile(Twice(small), torch.rand(1, 1, 1, 4, 4).clamp(min=0.1))
+    conv = next(layer for layer in found.layers if layer.name == "conv")
+    assert conv.dense_macs == 9 * (16 + small**2)
+    operations = found.neurobench["synaptic_operations"]
+    assert isinstance(operations, dict)
+    # Along a side of n pixels, kernels of 3 meet 3 n - 2 pairs; then the readout's two weights.
+    assert operations["Dense"] == (3 * 4 - 2) ** 2 + (3 * small - 2) ** 2 + 2
+
+
+class Attentive(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.neuron, self.attention = rb.LIF(threshold=0.1), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.neuron(x)
+        return self.attention(spikes, spikes, spikes, need_weights=False)[0].mean(1)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_torchs_own_attention_is_counted_with_its_products_and_all_its_parameters(training: bool) -> None:
+    net = Attentive().train(training)
+    found = profile(net, torch.rand(3, 2, 5, 8))
+    # Queries, keys and values of 5 tokens, their products of 2 heads with 4 channels, and the projection.
+    assert found.total("dense_macs") == 3 * (5 * 8 * 24 + 2 * 2 * 5 * 5 * 4 + 5 * 8 * 8)
+    assert found.total("parameters") == 4 * (8 * 8 + 8)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_operations_are_counted_alike_in_every_precision() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 301, 3, padding=1), rb.LIF(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(301, 3))
+    xs = (torch.rand(3, 2, 2, 4, 4) > 0.5).float()
+    conv = profile(net, xs).layers[0]
+    assert conv.acs > 256
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert profile(net, xs).layers[0].acs == conv.acs
+    assert profile(net.bfloat16(), xs.bfloat16()).layers[0].acs == conv.acs
+    assert profile(net.double(), xs.double()).layers[0].acs == conv.acs
+
+
+def test_parameters_that_are_shared_or_in_no_layer_count_once() -> None:
+    class Embedded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.place = nn.Parameter(torch.zeros(4))
+            self.first, self.neuron, self.last = nn.Linear(4, 4), rb.LIF(), nn.Linear(4, 4)
+            self.last.weight = self.first.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.neuron(self.first(x + self.place)))  # type: ignore[no-any-return]
+
+    net = Embedded()
+    found = profile(net, torch.rand(2, 2, 4))
+    assert found.total("parameters") == sum(p.numel() for p in net.parameters()) == 4 + 16 + 4 + 4
+    assert {layer.name: layer.parameters for layer in found.layers if layer.parameters} == {
+        "": 4, "first": 20, "last": 4
+    }  # fmt: skip
+
+
+def test_a_rule_without_a_name_has_no_formula() -> None:
+    class Own:
+        exact = rb.BPTT()
+        backward = rb.SLTT().backward
+
+    assert paper_formula(Own(), 4, 10.0, 3) is None
+
+
 def learned(*rules: str) -> Profile:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(20, 64), rb.LIF(), nn.Linear(64, 64), rb.LIF(), nn.Linear(64, 3))

@@ -17,6 +17,7 @@ import rheobase as rb
 from rheobase import measure, plots
 from rheobase.events.events import Events
 from rheobase.losses import cross_entropy
+from rheobase.metrics import ENDPOINT_ERROR
 from rheobase.plots.events import coloured
 from rheobase.plots.raster import shares
 from rheobase.plots.style import COLOURS, OFF, ON
@@ -181,6 +182,9 @@ def test_confusion_counts_rows_of_true_and_columns_of_chosen_classes() -> None:
     for outputs in (chosen, scores, steps):
         assert torch.equal(plots.confusion_counts(outputs, target), expected)
     assert plots.confusion_counts(chosen, target, classes=5).shape == (5, 5)
+    for wrong in (torch.full_like(target, 2), torch.full_like(target, -1)):
+        with pytest.raises(ValueError, match="Expected classes from 0 to 1, got"):
+            plots.confusion_counts(torch.zeros_like(target), wrong, classes=2)
 
 
 def test_a_confusion_matrix_shows_counts_shares_names_and_the_worst_mistake() -> None:
@@ -317,6 +321,8 @@ def test_a_report_gives_the_curves_of_its_folder(tmp_path: Path) -> None:
     for one, other in zip(of_report.axes, of_folder.axes, strict=True):
         assert lines_of(one) == lines_of(other)
         assert len(next(iter(lines_of(one).values()))) == 2
+    _, scores = plots.learning_curves(replace(report, metric=ENDPOINT_ERROR)).axes
+    assert scores.get_title(loc="left") == "score"  # the test part's error may not be what was validated by
 
 
 def test_runs_without_epochs_or_scores_are_told(tmp_path: Path) -> None:
@@ -359,6 +365,10 @@ def test_costs_of_benchmarks_are_the_last_files_fastest_scaled_to_one_batch(tmp_
         path.write_text(json.dumps(content))
     expected = {"SLTT()": [plots.Cost(4, 0.4, 10), plots.Cost(8, None, 60)]}
     assert plots.benchmark_costs(paths, "mlp") == expected
+    other_batch = {"times": [row(4, 32, median=1.0) | {"case": "BPTT()"}], "memory": []}
+    paths.append(tmp_path / "newest.json")
+    paths[-1].write_text(json.dumps(other_batch))
+    assert plots.benchmark_costs(paths, "mlp") == expected | {"BPTT()": [plots.Cost(4, 2.0)]}
     with pytest.raises(ValueError, match=r"nothing of OTTT\(\).*tell of: SLTT\(\)"):
         plots.benchmark_costs(paths, "mlp", cases=["OTTT()"])
     with pytest.raises(ValueError, match="nothing of anything"):

@@ -51,6 +51,15 @@ def test_drift_between_groups_cancels(tmp_path):
     assert rows["SLTT()"]["time, relative"] == "0.25"
 
 
+def test_where_the_reference_did_not_run_no_ratio_is_told(tmp_path):
+    alone = made.timed("Rheobase", "OTTT()", 1.0, group=1)
+    folder = made.bench(tmp_path, [*TIMES, alone], [])
+    rows = table_with(report([folder]), "time, relative")
+    assert (rows["OTTT()"]["time"], rows["OTTT()"]["time, relative"]) == ("1 s", "-")
+    (times,) = load([*folder.glob("*.json")]).times.values()
+    assert (times["Rheobase/OTTT()"].seconds, times["Rheobase/OTTT()"].relative) == ({"default": 1.0}, {})
+
+
 def test_what_did_not_run_is_named_with_its_reason(tmp_path):
     broken = made.timed("Rheobase", "OTTT()", 1.0) | {"status": "error", "reason": "it <broke>"}
     del broken["median"]
@@ -76,6 +85,26 @@ def test_of_several_records_the_times_of_the_last_count_and_all_bytes(tmp_path):
     rows = table_with(report([tmp_path]), "way to train")
     assert rows["SLTT()"]["time"] == "3 s"
     assert (rows["SLTT()"]["memory kept"], rows["OTTT()"]["memory kept"]) == ("250 B", "5 B")
+
+
+def test_figures_of_another_batch_are_not_mixed_with_the_last_ones(tmp_path):
+    made.bench(tmp_path, TIMES, MEMORY, "first.json", date="2026-02-01T00:00:00+00:00")
+    later = [row | {"batch": 16} for row in TIMES[:3]]
+    made.bench(tmp_path, later, [], "second.json", date="2026-03-01T00:00:00+00:00")
+    ((_, bench),) = benches(records_in(tmp_path)).items()
+    assert bench.batch == 16
+    assert {key: case.kept for key, case in bench.cases.items()} == {
+        (row["library"], row["case"]): None for row in later
+    }
+
+
+def test_what_ran_in_a_later_record_is_no_longer_told_as_not_run(tmp_path):
+    broken = made.timed("Rheobase", "SLTT()", 1.0) | {"status": "error", "reason": "it broke"}
+    del broken["median"]
+    made.bench(tmp_path, [broken], [], "first.json", date="2026-02-01T00:00:00+00:00")
+    assert "it broke" in report([tmp_path])
+    made.bench(tmp_path, TIMES, [], "second.json", date="2026-03-01T00:00:00+00:00")
+    assert "it broke" not in report([tmp_path])
 
 
 def test_the_references_are_those_of_the_benchmarks():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import rheobase as rb
 from rheobase.losses import cross_entropy
 from rheobase.measure import peak_bytes
-from rheobase.training import rule_named
+from rheobase.training import out_of_memory, rule_named
 from rheobase.training.free_memory import free_bytes, left_by_control_groups, let_go
 from rheobase.training.need import Need, need
 from rheobase.training.out_of_memory import is_out_of_memory, what_would_fit
@@ -63,6 +63,14 @@ def test_what_a_batch_needs_is_known_from_a_few_of_its_samples(name: str, rule: 
     real = peak_bytes(lambda: rule.backward(model, xs, target, loss=cross_entropy), CPU)
     assert predicted.at(64) == pytest.approx(real, rel=0.25)
     assert predicted.at(32) < 0.9 * real  # so it does grow with the batch
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_fewer_samples_than_are_measured_are_repeated(samples: int) -> None:
+    model, xs, target = small()
+    found = need(model, rb.BPTT(), xs[:, :samples], target[:samples], cross_entropy, batch_size=256)
+    assert found is not None
+    assert found.at(256) == pytest.approx(needed(rb.BPTT()), rel=0.01)
 
 
 def test_what_fits_is_the_inverse_of_what_is_needed() -> None:
@@ -118,6 +126,19 @@ def test_a_chunk_is_made_smaller_before_anything_is_computed_twice() -> None:
 
 def test_a_batch_that_should_have_fitted_is_halved() -> None:
     assert "--batch-size 128:" in lines(rb.SLTT(), 5.0)[-1]
+
+
+def test_the_batch_that_several_processes_share_is_that_of_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out_of_memory, "count", lambda: 4)
+    assert "--batch-size 512:" in lines(rb.SLTT(), 5.0)[-1]
+
+
+def test_nothing_is_recommended_of_which_nobody_knows_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out_of_memory, "free_bytes", lambda device: None)
+    monkeypatch.setattr(out_of_memory, "need", lambda *_: None)
+    said = what_would_fit(small()[0], rb.BPTT(), *small()[1:], cross_entropy)
+    assert "inf" not in said
+    assert "Nothing tried fits" in said
 
 
 def test_rules_that_cannot_train_the_model_are_not_recommended() -> None:
