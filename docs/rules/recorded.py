@@ -21,12 +21,13 @@ CASES = {  # of the benchmarks, by page
 TASKS = {
     "digits": "digits, T = 8",
     "fashion-ms-resnet18": "Fashion-MNIST, narrow MS-ResNet-18, T = 4",
+    "fashion-ms-resnet18-8": "Fashion-MNIST, narrow MS-ResNet-18, T = 8",
     "fashion-vgg11": "Fashion-MNIST, narrow VGG-11, T = 4",
     "row-fashion-recurrent": "Fashion-MNIST by rows, recurrent, T = 28",
     "saccade-order-recurrent": "saccade order, recurrent, T = 12",
     "saccade-order-mlp": "saccade order, feed-forward, T = 12",
 }
-SHORT = ("digits", "MS-ResNet-18", "VGG-11", "rows", "saccades, recurrent", "saccades, feed-forward")
+SHORT = ("digits", "MS-ResNet-18", "at T = 8", "VGG-11", "rows", "saccades, recurrent", "saccades, feed-forward")
 ROWS = {  # of the page that helps to choose: the case in the benchmarks, the names in the results
     "`BPTT()`": ("BPTT()", ["bptt"]),
     "`BPTT(checkpoint=True)`": ("BPTT(checkpoint=True)", []),
