@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 
 def in_unit(value: float, units: Sequence[str], base: float = 1000.0) -> tuple[float, str]:
-    """`value` in one of `units`, each of which is `base` of the one before it; with three digits it is below `base`."""
+    """`value` in one of `units`, each of which is `base` of the one before it: (999.6, ("B", "kB")) is 0.9996 kB, for
+    rounded to three digits it would be 1000 B.
+    """
     for unit in units[:-1]:
         if value < base - base / 2000:
             return value, unit

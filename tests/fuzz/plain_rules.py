@@ -1,4 +1,8 @@
-"""The rules as plain loops over time with plain autograd: of the library they use the neurons' own dynamics alone."""
+"""The rules as plain loops over time with plain autograd.
+
+Of the library they use the neurons' own dynamics, what a synapse or a norm is, and the means to put other forwards in a
+module's place; none of its sweeps, chunks, kernels, layouts, wiring or treatments.
+"""
 
 from collections import defaultdict
 from functools import partial
