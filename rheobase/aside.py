@@ -1,10 +1,33 @@
-"""Running a model aside: no trace is left in its buffers, nor in the random generators."""
+"""Running a model aside: no trace is left in its forwards, its buffers, nor in the random generators."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
+
+
+@contextmanager
+def override(model: nn.Module, forward_of: Callable[[nn.Module], Callable[..., Any] | None]) -> Iterator[None]:
+    """Inside, each module m of the model computes `forward_of(m)` in place of m.forward, unless that is None.
+
+    Afterwards the modules are as they were, also when the model raises; overrides may be nested.
+    """
+    replaced: list[tuple[nn.Module, Any]] = []
+    try:
+        for module in model.modules():
+            forward = forward_of(module)
+            if forward is not None:
+                replaced.append((module, vars(module).get("forward")))
+                module.forward = forward  # type: ignore[method-assign]
+        yield
+    finally:
+        for module, before in replaced:
+            if before is None:
+                vars(module).pop("forward", None)
+            else:
+                module.forward = before
 
 
 @contextmanager

@@ -5,7 +5,7 @@ step-wise norms unfold them. State lives in a `Sweep`, never in a module.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -13,17 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from rheobase.aside import override
 from rheobase.casts import Casts, uncached, widened
 from rheobase.explained import explained
 from rheobase.kernels import Kernel, kernel_of
 from rheobase.kernels.bits import PackedSpikes
 from rheobase.layers import SEQUENCE_NORMS, Loop, Scale, TimeSharedDropout
-from rheobase.layout import channels_last, prefers_channels_last, viewing_any_layout
+from rheobase.layout import channels_last, prefers_channels_last
 from rheobase.neurons import Neuron, State
-from rheobase.norms import knows, normalised, running_statistics, uses_batch_statistics
+from rheobase.norms import knows, normalised, uses_batch_statistics
 from rheobase.once import OnceStore
 from rheobase.synapses import SYNAPSES, effective_weight
 from rheobase.treatment import Forward, Treatment, detached
+from rheobase.views import ViewingAnyLayout, may_view
 from rheobase.wiring import OUTPUT, Wiring
 
 # Layers that give the same output at every step when they get the same input; dropout is not among them.
@@ -33,28 +35,6 @@ _STEADY = (
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Upsample, Scale,
 )  # fmt: skip
 ONE_STEP = "If the model's forward loops over time, write it for one step [N, ...]: run and the rules do the looping."
-
-
-@contextmanager
-def override(model: nn.Module, forward_of: Callable[[nn.Module], Forward | None]) -> Iterator[None]:
-    """Inside, each module m of the model computes `forward_of(m)` in place of m.forward, unless that is None.
-
-    Afterwards the modules are as they were, also when the model raises; overrides may be nested.
-    """
-    replaced: list[tuple[nn.Module, Any]] = []
-    try:
-        for module in model.modules():
-            forward = forward_of(module)
-            if forward is not None:
-                replaced.append((module, vars(module).get("forward")))
-                module.forward = forward  # type: ignore[method-assign]
-        yield
-    finally:
-        for module, before in replaced:
-            if before is None:
-                vars(module).pop("forward", None)
-            else:
-                module.forward = before
 
 
 class Sweep:
@@ -87,13 +67,14 @@ class Sweep:
         self.chunk = 1  # steps in the tensors that pass through the model now
         self.widest = 0  # bytes of the largest layer of neurons at one step, once a step was computed
         self.offset = 0  # the first of them within the chunk
-        self.packed = PackedSpikes(running_statistics(model)) if packs else None
+        self.packed = PackedSpikes() if packs else None
         self.reuses_state = True  # a step without gradient may overwrite the state before it
         self.wiring: Wiring | None = None
         self.tap: Callable[[Sweep, Neuron, Tensor], Tensor] | None = None  # sees what each neuron gives out
         self._once = OnceStore(learns)
         self.casts = Casts()
         self.channels_last = prefers_channels_last(model)
+        self._viewing = ViewingAnyLayout if self.channels_last and may_view(model) else nullcontext
         self._layout = channels_last if self.channels_last else lambda x: x
         self._kernels: dict[tuple[Neuron, torch.dtype], Kernel | None] = {}
         self._folded = self._samples = 1  # steps in the whole chunk, samples in each
@@ -123,7 +104,7 @@ class Sweep:
             x = self._layout(xs[0] if len(xs) == 1 else xs.flatten(0, 1))
         version = None if inference else xs._version
         saving = self.packed.saving() if self.packed and torch.is_grad_enabled() else nullcontext()
-        with saving, uncached(), viewing_any_layout(self.channels_last), self.wiring or nullcontext():
+        with saving, uncached(), self._viewing(), self.wiring or nullcontext():
             output = self.model(x)
             if self.wiring and isinstance(output, Tensor):
                 self.wiring.arrive(OUTPUT, output)

@@ -21,8 +21,9 @@ def track(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int | Tensor,
         share = 1 - (1 - norm.momentum) ** updates
     else:
         share = 0.0 if seen is None else updates / float(seen)
-    norm.running_mean.lerp_(mean.to(norm.running_mean), share)
-    norm.running_var.lerp_((variance * (count / (count - 1))).to(norm.running_var), share)
+    # As in PyTorch's own norms, autograd does not mind: no backward pass in train mode reads them.
+    norm.running_mean.data.lerp_(mean.to(norm.running_mean), share)
+    norm.running_var.data.lerp_((variance * (count / (count - 1))).to(norm.running_var), share)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -22,11 +22,6 @@ STEADY_NORMS = (*SYNCHRONISED, *SYNCHRONISED.values())
 def uses_batch_statistics(norm: _BatchNorm) -> bool:
     """Whether the norm, as it is now, normalises with what it sees: in train mode, or if it keeps no statistics."""
     return norm.training or norm.running_mean is None
-
-
-def running_statistics(model: nn.Module) -> list[Tensor]:
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    return [part for norm in norms for part in (norm.running_mean, norm.running_var) if part is not None]
 
 
 def statistics(norm: _BatchNorm, x: Tensor) -> tuple[Tensor, Tensor]:

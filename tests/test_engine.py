@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import rheobase as rb
-from rheobase.engine import override
+from rheobase.aside import override
 from rheobase.losses import cross_entropy
 
 

@@ -10,7 +10,8 @@ from networks import flat_gradient
 from torch import Tensor, nn
 
 import rheobase as rb
-from rheobase import layout
+from rheobase import layout, views
+from rheobase.models.membrane_resnet import ms_resnet18
 
 known_bug = pytest.mark.xfail(strict=True, reason="reported, to be fixed in the package: take the mark off then")
 CLOSE = {"rtol": 0.0, "atol": 1e-10}
@@ -156,6 +157,21 @@ def test_nor_does_it_for_one_channel(rule: Any, monkeypatch: pytest.MonkeyPatch)
     assert expected[0].abs().max() > 1e-3
 
 
+def test_only_forwards_of_others_are_watched_for_views() -> None:
+    known = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), rb.LIF(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(4, 3)
+    )
+    assert not views.may_view(known)
+    assert not views.may_view(ms_resnet18((1, 28, 28), 10, width=0.125))
+    assert views.may_view(Net(plain))
+    assert views.may_view(nn.Sequential(known, Net(plain)))
+    handle = known[0].register_forward_hook(lambda *_: None)
+    assert views.may_view(known)
+    handle.remove()
+    known[3].forward = lambda x: x.view(len(x), -1)
+    assert views.may_view(known)
+
+
 def test_the_model_does_see_channels_last() -> None:
     """What the tests above compare is not one order with itself."""
     seen = []
@@ -182,11 +198,11 @@ def test_a_sequence_in_either_order_is_the_same_sequence(rule: Any) -> None:
 
 def test_a_view_of_another_dtype_is_left_alone() -> None:
     x = torch.rand(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
-    with layout.viewing_any_layout(True):
+    with views.ViewingAnyLayout():
         assert x.view(torch.int32).stride() == x.stride()
         torch.testing.assert_close(x.view(2, -1), x.flatten(1), rtol=0, atol=0)
         torch.testing.assert_close(x.view((2, 48)), x.flatten(1), rtol=0, atol=0)
-    with pytest.raises(RuntimeError, match="view size"), layout.viewing_any_layout(False):
+    with pytest.raises(RuntimeError, match="view size"):
         x.view(2, -1)
 
 

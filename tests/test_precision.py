@@ -12,6 +12,7 @@ import rheobase as rb
 from rheobase import engine
 from rheobase.datasets import load
 from rheobase.engine import Sweep
+from rheobase.kernels import bits
 from rheobase.layers import Loop
 from rheobase.losses import cross_entropy
 from rheobase.precision import Precision
@@ -96,6 +97,19 @@ def gradients(rule: Rule, net: nn.Module, xs: Tensor, target: Tensor, **options:
 def made(kind: Any) -> nn.Module:
     torch.manual_seed(1)
     return kind()
+
+
+@pytest.mark.parametrize("_neurons", ["plain"], indirect=True)
+@pytest.mark.parametrize("half", HALVES.values(), ids=str)
+def test_statistics_of_what_is_computed_once_move_without_autograd_minding(
+    half: torch.dtype, _neurons: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no hooks of ours stand in for autograd's own checks, as with PyTorch 2.6."""
+    with torch.autocast("cpu", half):
+        expected = gradients(rb.BPTT(), made(NETS["conv-norm-residual"]), *sequence(constant=True))
+        monkeypatch.setattr(bits, "_top_hooks", None)
+        found = gradients(rb.BPTT(), made(NETS["conv-norm-residual"]), *sequence(constant=True))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("_neurons", ["kernels", "plain"], indirect=True)

@@ -6,8 +6,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from rheobase.aside import override
 from rheobase.casts import at_least_float32
-from rheobase.engine import override
 from rheobase.explained import explained
 from rheobase.layers import Loop, TimeSharedDropout
 from rheobase.neurons import Neuron, State

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from rheobase.engine import override
+from rheobase.aside import override
 from rheobase.interop.one_step import used_twice
 from rheobase.interop.trace import INPUT, OUTPUT, Node, Trace
 from rheobase.interop.values import (

@@ -1,7 +1,7 @@
 """Spikes in one bit each, while they wait for the backward pass."""
 
 import ctypes
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -41,6 +41,8 @@ void unpack(int64_t size, int threads, const uint8_t* bits, real* spikes) {{
     for (int64_t i = size / 8 * 8; i < size; i++) spikes[i] = (bits[i / 8] >> (i % 8)) & 1 ? one : 0;
 }}
 """
+
+_top_hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)  # from PyTorch 2.7 on
 
 # How C knows a value, and a one.
 _REALS = {
@@ -90,14 +92,10 @@ class _Spikes:
 
 
 class PackedSpikes:
-    """Inside `saving()`, whatever autograd keeps of the tensors given to `add` is kept in bits, once.
+    """Inside `saving()`, whatever autograd keeps of the tensors given to `add` is kept in bits, once."""
 
-    moving: tensors that change while autograd keeps them, without its minding: running statistics.
-    """
-
-    def __init__(self, moving: Iterable[Tensor] = ()) -> None:
+    def __init__(self) -> None:
         self._known: dict[int, _Spikes] = {}  # by address
-        self._moving = {tensor.data_ptr() for tensor in moving}
 
     def add(self, spikes: Tensor) -> None:
         """spikes: zeros and ones alone, made by a kernel, without gaps in memory."""
@@ -112,9 +110,12 @@ class PackedSpikes:
 
     @contextmanager
     def saving(self) -> Iterator[None]:
-        """Hooks that are in force already, such as `save_on_cpu`, get the bits."""
-        outer = torch._C._autograd._top_saved_tensors_default_hooks(False)
-        keep, give = outer or (self._versioned, _unchanged)
+        """Hooks that are in force already, such as `save_on_cpu`, get the bits; PyTorch 2.6 has only one at a time."""
+        if _top_hooks is None:
+            yield
+            return
+        outer = _top_hooks(False)
+        keep, give = outer or (_versioned, _unchanged)
 
         def pack(tensor: Tensor) -> Any:
             bits = self._bits(tensor)
@@ -128,9 +129,6 @@ class PackedSpikes:
 
         with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
             yield
-
-    def _versioned(self, tensor: Tensor) -> tuple[Tensor, int | None]:
-        return tensor, None if tensor.data_ptr() in self._moving else tensor._version
 
     def _bits(self, tensor: Tensor) -> Tensor | None:
         known = self._known.get(tensor.data_ptr())
@@ -156,10 +154,14 @@ def _dense(x: Tensor) -> bool:
     return True
 
 
-def _unchanged(kept: tuple[Tensor, int | None]) -> Tensor:
+def _versioned(tensor: Tensor) -> tuple[Tensor, int]:
+    return tensor, tensor._version
+
+
+def _unchanged(kept: tuple[Tensor, int]) -> Tensor:
     """With hooks in force autograd no longer looks whether a tensor was changed since, so this does."""
     tensor, version = kept
-    if version is not None and tensor._version != version:
+    if tensor._version != version:
         raise RuntimeError(
             f"A tensor of shape {list(tensor.shape)} that the gradient needs was changed by an in-place operation: "
             "use the form that returns a new tensor (x + y in place of x += y, inplace=False)."

@@ -1,5 +1,6 @@
 """Several rules on the same task: accuracy, time, memory, and how good their gradients are."""
 
+import math
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +13,17 @@ from torch import Tensor, nn
 from rheobase.datasets import Data, FlowData
 from rheobase.distributed import device_named
 from rheobase.measure.agreement import Agreement, gradient_cosine
+from rheobase.measure.audit_exact import exact_form
 from rheobase.measure.memory import TrainingMemory, training_memory
-from rheobase.training import DivergedError, Experiment, Progress, Report, Silent, fit, rule_named
+from rheobase.rules.rule import Loss, Rule
+from rheobase.sequence import Target
+from rheobase.training import DivergedError, Experiment, OutOfMemory, Progress, Report, Silent, fit, rule_named
 from rheobase.training.environment import environment
 from rheobase.training.evaluate import initial_model, read_experiment
 from rheobase.training.files import CHECKPOINT, PREVIOUS, plain, write_json
 from rheobase.training.fit import resume
+from rheobase.training.free_memory import let_go
+from rheobase.training.out_of_memory import is_out_of_memory, what_would_fit
 
 REFUSALS = (ValueError, TypeError, NotImplementedError)
 
@@ -27,7 +33,7 @@ class RuleRun:
     """One rule with one seed.
 
     before, after: agreement with BPTT of the rule's own objective on one train batch, at the initial weights and at
-        the rule's own best.
+        the rule's own best; NaN where BPTT does not fit into memory.
     """
 
     seed: int
@@ -79,7 +85,7 @@ def compare(
     data: the experiment's own, where it is loaded already.
 
     Raises ValueError for an unknown rule, FileExistsError for a run in `folder` with other settings. A rule that
-    refuses the model, or diverges, gets a row that says so.
+    refuses the model, diverges or does not fit into memory gets a row that says so.
     """
     for rule in rules:
         rule_named(rule)
@@ -109,17 +115,33 @@ def measured(
         for seed in seeds:
             seeded = replace(experiment, seed=seed)
             model, xs, target = first_batch(seeded, data)
-            before = gradient_cosine(rule, rule.exact, model, xs, target, loss)
+            before = agreement(rule, model, xs, target, loss)
             title = text if len(seeds) == 1 else f"{text}, seed {seed}"
             place = None if folder is None else place_of(folder, text, seed)
             report = trained(seeded, data, progress(title), place)
             report.model.train()
-            after = gradient_cosine(rule, rule.exact, report.model, xs, target, loss)
+            after = agreement(rule, report.model, xs, target, loss)
             runs.append(RuleRun(seed, report, before, after))
-    except (*REFUSALS, DivergedError) as error:
+    except (*REFUSALS, DivergedError, OutOfMemory) as error:
         return Row(text, refusal=str(error))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return Row(text, refusal=what_would_fit(model, rule, xs, target, loss, error))
     names = {part: getattr(data, part).metric.name for part in ("train", "validation", "test")}
     return Row(text, tuple(runs), memory, metrics=names)
+
+
+def agreement(rule: Rule, model: nn.Module, xs: Tensor, target: Target, loss: Loss) -> Agreement:
+    """With the exact gradient of the rule's objective, checkpointed where memory is short; NaN if not even so."""
+    try:
+        exact = exact_form("auto", rule.exact, model, xs, target, loss)
+        return gradient_cosine(rule, exact, model, xs, target, loss)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        let_go(error, xs.device)
+        return Agreement(math.nan, math.nan, {})
 
 
 def trained(experiment: Experiment, data: Data | FlowData, progress: Progress, place: Path | None) -> Report:

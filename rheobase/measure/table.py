@@ -1,5 +1,6 @@
 """The comparison of rules as a table for the terminal."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from rich.markup import escape
@@ -41,9 +42,13 @@ def cells(row: Row) -> list[str]:
         with_spread(row, lambda run: run.report.seconds, "{:.1f}", " s"),
         size(row.memory.kept),
         size(row.memory.peak),
-        f"{row.mean(lambda run: run.before.cosine):.3f}",
-        f"{row.mean(lambda run: run.after.cosine):.3f}",
+        cosine(row.mean(lambda run: run.before.cosine)),
+        cosine(row.mean(lambda run: run.after.cosine)),
     ]
+
+
+def cosine(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.3f}"
 
 
 def with_spread(row: Row, value: Callable[[RuleRun], float], form: str, unit: str) -> str:

@@ -1,5 +1,6 @@
 """The comparison of rules as one picture."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -84,12 +85,15 @@ def draw_bars(
 
 
 def draw_cosine(panel: Any, rows: Sequence[Row]) -> None:
-    """A ring at the initial weights, a disc at the trained ones."""
+    """A ring at the initial weights, a disc at the trained ones; NaN where BPTT did not fit into memory."""
     for place, (row, colour) in enumerate(zip(rows, colours(rows), strict=True)):
         before, after = row.mean(lambda run: run.before.cosine), row.mean(lambda run: run.after.cosine)
         panel.plot([before, after], [place, place], color=colour, lw=1, zorder=2)
         panel.scatter([before], [place], facecolor="white", edgecolor=colour, s=34, zorder=3)
         panel.scatter([after], [place], color=colour, s=34, zorder=4)
+        if math.isnan(after):
+            beside = {"transform": panel.get_yaxis_transform(), "ha": "center", "va": "center"}
+            panel.text(0.5, place, "unknown", fontsize=8, color=GREY, **beside)
     panel.set_title("gradient cosine to BPTT\nring: at start, disc: at end", fontsize=9)
     low, _ = panel.get_xlim()
     panel.set_xlim(low - 0.03 * (1 - low), 1 + 0.04 * (1 - low))

@@ -21,6 +21,7 @@ from rheobase.training.history import mapping, number, text
 from rheobase.units import size
 
 DRAWN = ("compare.png",)
+MOMENTS = ("agreement_before", "agreement_after")
 Along = Callable[[Sequence[Mapping[str, Any]]], list[float]]  # from epochs to places along an axis
 
 
@@ -74,7 +75,7 @@ def overview(found: Sequence[Found], metric: Metric) -> Markup:
     for each in found:
         cells = [
             spread_cell(each, metric), span_cell(each.mean("seconds")), bytes_cell(each.kept), bytes_cell(each.peak),
-            *(cell(each.mean("cosine", when), "{:.3f}") for when in ("agreement_before", "agreement_after")),
+            *(cell(each.mean("cosine", when), "{:.3f}") for when in MOMENTS),
         ]  # fmt: skip
         if exact is not None and exact.kept:
             cells.insert(3, cell(each.kept and each.kept / exact.kept, "{:.2f}"))
@@ -104,7 +105,7 @@ def charts(found: Sequence[Found], metric: Metric) -> list[Markup]:
     cosines = [
         Dots(
             each.rule, each.values("cosine", "agreement_after"),
-            f"{each.mean('cosine', 'agreement_before'):.3f} → {each.mean('cosine', 'agreement_after'):.3f}", look,
+            " → ".join(cell(each.mean("cosine", when), "{:.3f}").text for when in MOMENTS), look,
             each.values("cosine", "agreement_before"),
         )
         for look, each in looks
@@ -158,7 +159,7 @@ def curves(
 def agreement(found: Sequence[Found]) -> list[Section]:
     """Cosines by parameter, at the start and at the end: means over the seeds."""
     parts: list[str] = []
-    for title, when in (("at the start", "agreement_before"), ("at the end", "agreement_after")):
+    for title, when in zip(("at the start", "at the end"), MOMENTS, strict=True):
         by_rule = {each.rule: parameters(each, when) for each in found}
         names = list(dict.fromkeys(name for known in by_rule.values() for name in known))
         if names:
@@ -190,7 +191,7 @@ def by_seed(found: Sequence[Found], metric: Metric, valid: Metric) -> Markup:
     for each in found:
         for run in each.runs:
             scores = [(own, number(run, f"{part}_score")) for part, own in (("test", metric), ("validation", valid))]
-            cosines = [number(mapping(run, when), "cosine") for when in ("agreement_before", "agreement_after")]
+            cosines = [number(mapping(run, when), "cosine") for when in MOMENTS]
             rows.append((
                 code(each.rule), cell(number(run, "seed"), "{:.0f}"),
                 *(Cell(NONE) if value is None else Cell(own.text(value), value) for own, value in scores),

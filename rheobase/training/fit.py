@@ -37,6 +37,7 @@ from rheobase.training.loggers import Guarded, Logger
 from rheobase.training.loop import Epoch, Loop
 from rheobase.training.progress import Plan, Progress, Silent
 from rheobase.training.resolved import resolved
+from rheobase.training.same_data import PARTS, marks, require_same
 from rheobase.training.sources import write_diffs
 from rheobase.training.stopping import Interrupted, Stop, Wishes, listening
 
@@ -81,7 +82,7 @@ def fit(
 
     folder: gets config.json, metrics.jsonl (a line an epoch), weights.safetensors (the best), checkpoint.pt (the
         last, for `resume`) and result.json; nothing is written without one.
-    data: the experiment's own, where it is loaded already.
+    data: those to train on; by default the experiment's. `resume` then wants them as well.
     overwrite: replace the run in `folder`.
     command: what config.json shows as the command line; this process's own by default.
     loggers: where else the figures go: of each epoch, and of one batch in `log_every`.
@@ -101,7 +102,8 @@ def fit(
         told = {
             "experiment": experiment.settings(),
             "resolved": resolved(experiment),
-            "metrics": {part: getattr(loop.data, part).metric.name for part in ("train", "validation", "test")},
+            "metrics": {part: getattr(loop.data, part).metric.name for part in PARTS},
+            "marks": marks(loop.data),
             **environment(loop.device, command, processes=world.size),
         }
         if own is not None:
@@ -126,10 +128,10 @@ def resume(
     """Goes on with the run in `folder` after its last checkpoint, as if it had never stopped.
 
     On a CPU the weights are, bit by bit, those of a run that never stopped. Raises what `fit` raises, and ValueError
-    where no checkpoint can be read.
+    where no checkpoint can be read or the data have other samples or labels than those of before.
 
     threads: of the CPU; as many as before by default, which the same bits need.
-    data: the experiment's own, where it is loaded already.
+    data: those to train on; by default the experiment's.
     """
     folder = Path(folder)
     experiment, settings = read_experiment(folder), read_json(folder / CONFIG)
@@ -142,7 +144,9 @@ def resume(
         held(folder if world.leads else None) as own,
     ):
         state = Checkpoints(folder).read(progress.say)
-        loop = Loop(experiment, data or loaded(experiment, world), world, goes_on=True)
+        data = data or loaded(experiment, world)
+        require_same(settings, data, folder)
+        loop = Loop(experiment, data, world, goes_on=True)
         loop.restore(state)
         records = [Epoch(**record) for record in state["epochs"]]
         run = Run(loop, own, progress, loggers, save_every, log_every, settings, records)

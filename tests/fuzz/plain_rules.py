@@ -14,8 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import rheobase as rb
-from rheobase.aside import buffers_kept
-from rheobase.engine import override
+from rheobase.aside import buffers_kept, override
 from rheobase.layers import SEQUENCE_NORMS, Loop
 from rheobase.neurons import Neuron
 from rheobase.norms import uses_batch_statistics

@@ -16,6 +16,7 @@ from rheobase.losses import cross_entropy
 from rheobase.neurons import Neuron
 from rheobase.treatment import Treatment
 
+pytestmark = pytest.mark.skipif(bits._top_hooks is None, reason="from PyTorch 2.7 on")
 EXACT = {"rtol": 0.0, "atol": 1e-12}
 Use = Callable[["Net", Tensor], Tensor]
 
@@ -312,3 +313,19 @@ def test_currents_that_a_treatment_changes_are_not_taken_for_those_that_came(
         grads.append(net[0].weight.grad)
     assert grads[0].abs().max() > 1e-3
     torch.testing.assert_close(grads[0], 2 * grads[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("rule", [rb.BPTT(), rb.BPTT(checkpoint=2)], ids=str)
+def test_without_hooks_to_share_as_in_pytorch_2_6_spikes_stay_whole(
+    rule: Any, half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), rb.LIF(threshold=0.3), nn.Flatten(), nn.Linear(48, 3))
+    xs, target = rb.constant(2 * torch.rand(4, 2, 6, 6), 5), torch.tensor([0, 1, 2, 0])
+    found = []
+    for hooks in (bits._top_hooks, None):
+        monkeypatch.setattr(bits, "_top_hooks", hooks)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            found.append(flat_gradient(rule, net, xs, target))
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
+    assert found[0].norm() > 0.01

@@ -1,6 +1,7 @@
 import io
 import json
 import math
+import re
 import signal
 from dataclasses import replace
 
@@ -9,9 +10,11 @@ import torch
 from rich.console import Console
 
 from rheobase import plots
-from rheobase.measure import Agreement, compare, default_rules, results
+from rheobase.measure import Agreement, audit_exact, compare, default_rules, results
+from rheobase.measure.comparison import write_results
 from rheobase.measure.table import refusals, table
-from rheobase.rules import RULES
+from rheobase.report import report
+from rheobase.rules import BPTT, RULES
 from rheobase.training import Experiment, Interrupted, Silent, fit, rule_named
 
 SMALL = Experiment(
@@ -126,6 +129,54 @@ def test_runs_with_other_settings_are_not_taken_for_this_comparison(tmp_path):
 def test_an_unknown_rule_is_refused_before_anything_is_trained():
     with pytest.raises(ValueError, match="sltt"):
         compare(SMALL, ["bptt", "slt"])
+
+
+def no_memory(monkeypatch, fits):
+    """BPTT of more than two samples fits into memory only where `fits(rule)`, which `free_bytes` knows."""
+    backward = BPTT.backward
+
+    def limited(rule, model, xs, *args, **kwargs):
+        if xs.shape[1] > 2 and not fits(rule):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return backward(rule, model, xs, *args, **kwargs)
+
+    monkeypatch.setattr(BPTT, "backward", limited)
+    monkeypatch.setattr(audit_exact, "free_bytes", lambda _: 1000)
+
+
+def test_where_bptt_does_not_fit_the_others_are_compared_with_the_checkpointed_one(monkeypatch):
+    plain = compare(SMALL, ["sltt"])
+    no_memory(monkeypatch, lambda rule: rule.checkpoint)
+    bptt, sltt = compare(SMALL, ["bptt", "sltt"])
+    assert "Out of memory" in bptt.refusal
+    assert "checkpoint=True" in bptt.refusal
+    assert bptt.runs == ()
+    assert sltt.runs[0].after.cosine == pytest.approx(plain[0].runs[0].after.cosine, rel=1e-5)
+
+
+def test_where_no_bptt_fits_the_agreement_is_unknown(monkeypatch, tmp_path):
+    no_memory(monkeypatch, lambda _: False)
+    found = compare(SMALL, ["bptt", "sltt"])
+    run = found[1].runs[0]
+    assert math.isnan(run.before.cosine)
+    assert math.isnan(run.after.cosine)
+    assert run.report.test_score > 0.1
+    assert "unknown" in shown(found)
+    told = results(SMALL, found)
+    assert told["rules"][1]["runs"][0]["agreement_after"] == {"cosine": None, "norm_ratio": None, "of_parameters": {}}
+    plots.save(plots.comparison(found), tmp_path / "compare.png")
+    write_results(tmp_path, told)
+    page = report([tmp_path])
+    assert not re.search(r"\bnan\b", page)
+
+
+def test_an_error_that_is_not_about_memory_is_no_refusal(monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(BPTT, "backward", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        compare(SMALL, ["sltt"])
 
 
 def test_the_results_are_json_and_say_where_they_come_from(rows):

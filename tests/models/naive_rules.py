@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import rheobase as rb
-from rheobase.engine import override
+from rheobase.aside import override
 from rheobase.models.nf_resnet import NFBlock
 from rheobase.neurons import Neuron
 from rheobase.synapses import SYNAPSES, effective_weight

@@ -51,6 +51,19 @@ def test_a_run_goes_on_without_the_run_whose_weights_it_started_from(tmp_path: P
     assert report.epochs[0].loss != fit(replace(tuned, weights=None)).epochs[0].loss
 
 
+def test_a_run_goes_on_with_its_own_data_alone(tmp_path: Path) -> None:
+    data = SMALL.load_data()
+    own = replace(data, train=data.train.select(torch.arange(63, -1, -1)))
+    whole = fit(SMALL, data=own)
+    with pytest.raises(KeyboardInterrupt):
+        fit(SMALL, tmp_path, Stops(), data=own)
+    with pytest.raises(ValueError, match=r"not those with which .* began \(train: 64 samples, labels \w+ then"):
+        resume(tmp_path)
+    report = resume(tmp_path, data=own)
+    assert [epoch.loss for epoch in report.epochs] == [epoch.loss for epoch in whole.epochs]
+    assert report.epochs[0].loss != fit(SMALL).epochs[0].loss
+
+
 @pytest.mark.parametrize("wrong", [{"weights": "nowhere"}, {"model": "convnet"}, {"data": "mnist(root='nowhere')"}])
 def test_what_a_refused_run_would_have_replaced_is_still_there(wrong: dict[str, str], tmp_path: Path) -> None:
     report = fit(SMALL, tmp_path)
