@@ -1,6 +1,7 @@
 """The processes that train together."""
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from rheobase.processes import gathered, summed
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _PATIENCE = timedelta(minutes=30)
+# Seconds for gloo's threads to let go of what they exchanged last. DistributedDataParallel keeps them beyond the group,
+# and one that needs Python while that shuts down aborts the process, which torchrun takes for a failed run.
+_REST = 0.2
 
 Number = TypeVar("Number", Tensor, float)
 
@@ -102,6 +106,7 @@ def world(device: str, *, patience: timedelta = _PATIENCE) -> Iterator[World]:
         raise
     finally:
         dist.destroy_process_group()
+        time.sleep(_REST)
 
 
 @contextmanager
