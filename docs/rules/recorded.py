@@ -25,11 +25,13 @@ TASKS = {  # recorded: what it is, and how the page that helps to choose calls i
     "fashion-vgg11": ("Fashion-MNIST, narrow VGG-11, T = 4", "VGG-11"),
     "fashion-vgg11-8": ("a third of Fashion-MNIST, narrow VGG-11, T = 8", ""),
     "saccade-fashion-ms-resnet18": ("Fashion-MNIST as events, narrow MS-ResNet-18, T = 12", "events"),
+    "saccade-fashion-vgg11": ("Fashion-MNIST as events, narrow VGG-11, T = 12", ""),
     "row-fashion-recurrent": ("Fashion-MNIST by rows, recurrent, T = 28", "rows"),
+    "pixel-fashion-recurrent": ("Fashion-MNIST by pixels, recurrent, T = 784", "pixels"),
     "saccade-order-recurrent": ("saccade order, recurrent, T = 12", "saccades, recurrent"),
     "saccade-order-mlp": ("saccade order, feed-forward, T = 12", "saccades, feed-forward"),
 }
-EVENTS = "s-tllr(decay_pre=0.25, acausal=0.0)"
+AS_NEURONS = [f"s-tllr(decay_pre={decay}, acausal=0.0)" for decay in (0.2, 0.25, 0.95)]
 ROWS = {  # of the page that helps to choose: the case in the benchmarks, names in the results, the best first
     "`BPTT()`": ("BPTT()", ["bptt"]),
     "`BPTT(checkpoint=True)`": ("BPTT(checkpoint=True)", []),
@@ -38,7 +40,7 @@ ROWS = {  # of the page that helps to choose: the case in the benchmarks, names 
     "`SLTT(steps=...)`": ("SLTT(steps=1)", ["sltt(steps=1)", "sltt(steps=2)", "sltt(steps=3)"]),
     "`OTTT()`": ("OTTT()", ["ottt"]),
     "`OTTT(input_trace=True)`": ("", ["ottt(input_trace=True)"]),
-    "`STLLR(...)`": ("STLLR(last=T/4)", [EVENTS, "s-tllr", "s-tllr(decay_pre=0.95, acausal=0.2)"]),
+    "`STLLR(...)`": ("STLLR(last=T/4)", [*AS_NEURONS, "s-tllr", "s-tllr(decay_pre=0.95, acausal=0.2)"]),
 }
 
 
