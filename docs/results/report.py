@@ -73,7 +73,7 @@ TEXTS |= {
         "its trace (`decay_pre=0.75`) is longer than the memory of these neurons (decay 0.25), and the non-causal "
         "term does not help here. With `decay_pre=0.25, acausal=0` it is 1.6 behind (one seed: 63.4 by default, 67.7 "
         "with `decay_pre=0.25` alone, 66.0 with `acausal=0` alone, 76.1 with both); its cosine to BPTT is then 0.98 "
-        "where it was 0.73. Some runs were made in a comparison of their own. One step at a time the online rules "
+        "where it was 0.73. One step at a time the online rules "
         "take longer than BPTT on so narrow a net; `chunk` changes that.",
     ),
     "saccade-fashion-vgg11": (
@@ -101,9 +101,9 @@ TEXTS |= {
         "steps is gone before the next row of 28 pixels. Longer memory did not help so early: with neurons that leak "
         "at 0.99, without clipping, BPTT's seeds got 35, 32 and 42 %. OTTT is 1.1 points behind BPTT and S-TLLR with "
         "the neurons' decay 1.3, less than seeds differ; RateBP 2.1, in a third of BPTT's time; SLTT, which has no "
-        "trace, 6.5, SLTT(1) 7.8. The whole gradient is mostly the readout's, hence the cosines near 1. Of the "
-        "recurrent weights' gradient at the trained weights the cosines are 0.71 for OTTT, 0.62 for SLTT, 0.28 for "
-        "RateBP and 0.14 for SLTT(1).",
+        "trace, 6.5, SLTT(1) 7.8. Cosines of the whole gradient are near 1 where the readout's part, which most rules "
+        "compute alike, is the largest. Of the recurrent weights' gradient at the trained weights they are 0.71 for "
+        "OTTT, 0.62 for SLTT, 0.28 for RateBP and 0.14 for SLTT(1).",
     ),
 }
 
@@ -114,7 +114,7 @@ which chose nothing: the weights are those of the best validation epoch. ± is t
 Time is that of training alone, on one CPU thread; kept is what autograd holds for the backward pass of one training
 step, peak what is allocated in it. The cosine is that of the gradient to BPTT's for the same objective, on one batch,
 at the initial weights and at the rule's own trained ones. The machine was a shared one with two cores: between runs
-times differ by a third.
+times differ by a third. Some rows were made in a comparison of their own and put beside the others.
 """
 
 
