@@ -22,9 +22,9 @@ _ORDERED = _VIEWS | _STRIDED | _MAY_COPY
 
 
 def may_view(model: nn.Module) -> bool:
-    """Whether a forward may take views of images: one that is not the library's or of PyTorch's plain layers, a hook.
+    """Whether code that may take views of images runs: a hook, or a forward that is not known to do without.
 
-    The others work on any order as they are.
+    Known are those of the library and of PyTorch's plain layers.
     """
     return any(
         not type(m).__module__.startswith(_ANY_ORDER)

@@ -73,16 +73,16 @@ TEXTS |= {
         "its trace (`decay_pre=0.75`) is longer than the memory of these neurons (decay 0.25), and the non-causal "
         "term does not help here. With `decay_pre=0.25, acausal=0` it is 1.6 behind (one seed: 63.4 by default, 67.7 "
         "with `decay_pre=0.25` alone, 66.0 with `acausal=0` alone, 76.1 with both); its cosine to BPTT is then 0.98 "
-        "where it was 0.73. One step at a time the online rules "
-        "take longer than BPTT on so narrow a net; `chunk` changes that.",
+        "where it was 0.73. One step at a time the online rules take longer than BPTT on so narrow a net; `chunk` "
+        "changes that.",
     ),
     "saccade-fashion-vgg11": (
         "Fashion-MNIST as events, a narrow VGG-11",
         "The same recordings on VGG-11, T = 12. RateBP, SLTT and OTTT are within 1.1 points of BPTT, which is as much "
-        "as seeds differ; RateBP takes 0.4 of BPTT's time, SLTT keeps a sixth of its bytes. (That RateBP is 4 points "
-        "behind on the MS-ResNet and 0.8 here its cosines do not tell: they are alike.) S-TLLR with its defaults is "
-        "3.2 points behind, with `decay_pre=0.2, acausal=0` 1.0; SLTT(1), which learns at one step of twelve, "
-        "7.8.",
+        "as seeds differ; RateBP takes less than half of BPTT's time, SLTT keeps a sixth of its bytes. (That RateBP is "
+        "4 points behind on the MS-ResNet and 0.8 here its cosines do not tell: they are alike.) S-TLLR with its "
+        "defaults is 3.2 points behind, with `decay_pre=0.2, acausal=0` 1.0; SLTT(1), which learns at one step of "
+        "twelve, 7.8.",
     ),
     "row-fashion-recurrent": (
         "Fashion-MNIST a row a step, recurrent net",

@@ -24,6 +24,7 @@ from rheobase.training.files import CHECKPOINT, PREVIOUS, plain, write_json
 from rheobase.training.fit import resume
 from rheobase.training.free_memory import let_go
 from rheobase.training.out_of_memory import is_out_of_memory, what_would_fit
+from rheobase.training.same_data import PARTS
 
 REFUSALS = (ValueError, TypeError, NotImplementedError)
 
@@ -128,7 +129,7 @@ def measured(
         if not is_out_of_memory(error):
             raise
         return Row(text, refusal=what_would_fit(model, rule, xs, target, loss, error))
-    names = {part: getattr(data, part).metric.name for part in ("train", "validation", "test")}
+    names = {part: getattr(data, part).metric.name for part in PARTS}
     return Row(text, tuple(runs), memory, metrics=names)
 
 
